@@ -1,0 +1,86 @@
+/**
+ * What the routes need from a host. The Worker and (later) the GPU origin each bring one; the routes know no more.
+ */
+import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
+
+export interface ModelInfo {
+  id: string;
+  /** Unix seconds. */
+  created: number;
+  ownedBy: string;
+  /** Longest prompt and output together. */
+  contextLength: number;
+  description: string | null;
+  /** "Q4_0", "F16", … as the file says; null where unknown. */
+  quantization: string | null;
+  numParameters: number | null;
+  sizeBytes: number | null;
+}
+
+/** One admitted generation: everything that could be refused has been. */
+export interface EventStream {
+  /** Next event, or null at the end. */
+  next(): Promise<GenerateEvent | null>;
+  /** The client is gone: stop generating. */
+  cancel(): void;
+}
+
+export interface ModelService {
+  models(): Promise<ModelInfo[]>;
+  /** @param routingKey requests with the same key go to the same lane, so that they find each other's prefix */
+  generate(request: GenerateRequest, routingKey: string | null): Promise<EventStream>;
+  /** Ready to answer at once? `detail` says which model and build. */
+  ready(): Promise<{ ready: boolean; detail: Record<string, unknown> }>;
+}
+
+export interface SessionService {
+  /** `owner` lists and owns sessions: an unguessable id kept by the browser; null = an unlisted session. */
+  create(init: SessionInit, owner: string | null): Promise<SessionInfo>;
+  list(owner: string): Promise<SessionSummary[]>;
+  /** Throws 404 `ApiError` where there is none. */
+  get(id: string): Promise<SessionInfo>;
+  delete(id: string): Promise<void>;
+  /** Appends the user's message and answers; throws 409 while another answer runs. The generation outlives its reader. */
+  send(id: string, request: SessionMessageRequest): Promise<EventStream>;
+  /** Ends the running answer and keeps what it has; false where nothing ran. */
+  stop(id: string): Promise<boolean>;
+}
+
+export interface SessionInit {
+  model: string;
+  /** System message, or null. */
+  system: string | null;
+  title: string | null;
+}
+
+export interface SessionSummary {
+  id: string;
+  title: string;
+  model: string;
+  /** Unix milliseconds. */
+  createdAtMs: number;
+  updatedAtMs: number;
+  numMessages: number;
+}
+
+export interface SessionMessage {
+  id: number;
+  role: "system" | "user" | "assistant";
+  content: string;
+  createdAtMs: number;
+  /** Of an assistant message: "stop", "length", "abort" (stopped, or cut by a fault: what was generated is kept),
+   * "pending" while it is being generated; null otherwise. */
+  finishReason: string | null;
+}
+
+export interface SessionInfo extends SessionSummary {
+  messages: SessionMessage[];
+  /** An answer is being generated right now. */
+  busy: boolean;
+}
+
+/** A `GenerateRequest` without its prompt: the session knows the conversation. */
+export interface SessionMessageRequest {
+  content: string;
+  request: Omit<GenerateRequest, "prompts" | "model" | "n" | "echo">;
+}

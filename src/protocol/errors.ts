@@ -1,0 +1,164 @@
+/**
+ * The one error that reaches a client. Made by named factories, so that each case has one wording: what was wrong, the
+ * value, the limit, the mend. Anything else thrown is a bug and shows a request id only (`internalError`).
+ */
+
+export interface ApiErrorFields {
+  /** HTTP status. */
+  status: number;
+  /** OpenAI's `error.type`. */
+  type: string;
+  /** Machine-readable reason, or null. */
+  code: string | null;
+  /** The request field at fault, in dotted form, or null. */
+  param: string | null;
+  message: string;
+  /** Seconds until a retry makes sense; sent as Retry-After and retry-after-ms. */
+  retryAfterS?: number;
+}
+
+export class ApiError extends Error {
+  readonly status: number;
+  readonly type: string;
+  readonly code: string | null;
+  readonly param: string | null;
+  readonly retryAfterS: number | null;
+
+  constructor(fields: ApiErrorFields) {
+    super(fields.message);
+    this.name = "ApiError";
+    this.status = fields.status;
+    this.type = fields.type;
+    this.code = fields.code;
+    this.param = fields.param;
+    this.retryAfterS = fields.retryAfterS ?? null;
+  }
+}
+
+const INVALID = "invalid_request_error";
+
+export function invalidRequest(message: string, param: string | null = null, code: string | null = null): ApiError {
+  return new ApiError({ status: 400, type: INVALID, code, param, message });
+}
+
+/** The prompt (plus the asked-for completion) does not fit the context. */
+export function contextLengthExceeded(numPrompt: number, numMax: number | null, contextLength: number): ApiError {
+  const asked = numMax === null ? "at least 1 new token" : `${numMax} new tokens`;
+  return new ApiError({
+    status: 400,
+    type: INVALID,
+    code: "context_length_exceeded",
+    param: "messages",
+    message:
+      `This model's context is ${contextLength} tokens, but the prompt has ${numPrompt} and the request asks for ` +
+      `${asked}. Shorten the prompt or lower max_tokens.`,
+  });
+}
+
+export function modelNotFound(model: string, known: readonly string[]): ApiError {
+  return new ApiError({
+    status: 404,
+    type: INVALID,
+    code: "model_not_found",
+    param: "model",
+    message: `The model '${model}' does not exist here. Models: ${known.join(", ") || "none"}.`,
+  });
+}
+
+export function notFound(what: string): ApiError {
+  return new ApiError({
+    status: 404,
+    type: INVALID,
+    code: "not_found",
+    param: null,
+    message: `${what} does not exist.`,
+  });
+}
+
+export function unknownRoute(method: string, path: string): ApiError {
+  return new ApiError({
+    status: 404,
+    type: INVALID,
+    code: "unknown_url",
+    param: null,
+    message: `Unknown request URL: ${method} ${path}. See the README for the routes.`,
+  });
+}
+
+export function methodNotAllowed(method: string, path: string, allowed: readonly string[]): ApiError {
+  return new ApiError({
+    status: 405,
+    type: INVALID,
+    code: "method_not_allowed",
+    param: null,
+    message: `${path} does not take ${method}. Use ${allowed.join(" or ")}.`,
+  });
+}
+
+export function bodyTooLarge(numBytes: number | null, limitBytes: number): ApiError {
+  const size = numBytes === null ? "larger" : `${numBytes} bytes`;
+  return new ApiError({
+    status: 413,
+    type: INVALID,
+    code: "body_too_large",
+    param: null,
+    message: `The request body is ${size}; the limit is ${limitBytes} bytes.`,
+  });
+}
+
+/** A session takes one message at a time. */
+export function sessionBusy(sessionId: string): ApiError {
+  return new ApiError({
+    status: 409,
+    type: INVALID,
+    code: "session_busy",
+    param: null,
+    message: `Session ${sessionId} is still answering. Wait for the answer or POST /v1/sessions/${sessionId}/stop.`,
+  });
+}
+
+/** The queue is full. */
+export function overloaded(numWaiting: number, numWaitingMax: number): ApiError {
+  return new ApiError({
+    status: 429,
+    type: "server_busy",
+    code: "server_overloaded",
+    param: null,
+    message: `${numWaiting} requests are waiting and the limit is ${numWaitingMax}. Retry in a second.`,
+    retryAfterS: 1,
+  });
+}
+
+/** The model cannot be used right now (loading failed, memory held by another model). */
+export function unavailable(message: string, retryAfterS: number): ApiError {
+  return new ApiError({
+    status: 503,
+    type: "unavailable_error",
+    code: "model_unavailable",
+    param: null,
+    message,
+    retryAfterS,
+  });
+}
+
+/** A model file that cannot be served: corrupt, unsupported or over the memory budget. Retrying does not help. */
+export function modelUnusable(model: string, reason: string): ApiError {
+  return new ApiError({
+    status: 422,
+    type: INVALID,
+    code: "model_unusable",
+    param: "model",
+    message: `The model '${model}' cannot be served: ${reason}`,
+  });
+}
+
+/** A bug. The cause goes to the log under the same id, never to the client. */
+export function internalError(requestId: string): ApiError {
+  return new ApiError({
+    status: 500,
+    type: "server_error",
+    code: "internal_error",
+    param: null,
+    message: `Internal error. Request id: ${requestId}`,
+  });
+}

@@ -1,0 +1,102 @@
+/**
+ * The one internal request and event model. Every wire format (OpenAI, sessions, later Ollama and TGI) decodes into a
+ * `GenerateRequest` and encodes from `GenerateEvent`s; engines know nothing else. Plain JSON data, so that both may
+ * cross an RPC or NDJSON border unchanged. Defaults are resolved by the decoder: no field is optional here.
+ */
+
+/** How the next token is drawn. Neutral values switch a filter off, so `temperature: 0` is plain greedy decoding. */
+export interface SamplingParams {
+  /** 0 = greedy (argmax, lowest id wins ties); otherwise logits are divided by it. */
+  temperature: number;
+  /** Keep the k most likely tokens; 0 = off. */
+  topK: number;
+  /** Nucleus: keep the smallest set whose probability reaches this; 1 = off. */
+  topP: number;
+  /** Drop tokens less likely than this share of the most likely one; 0 = off. */
+  minP: number;
+  /** Divides positive and multiplies negative logits of every token seen in prompt or output (CTRL paper); 1 = off. */
+  repetitionPenalty: number;
+  /** Subtracted once from the logit of every token already generated (OpenAI); 0 = off. */
+  presencePenalty: number;
+  /** Subtracted for each time the token was generated (OpenAI); 0 = off. */
+  frequencyPenalty: number;
+  /** [token id, added to its logit] pairs, each id once. */
+  logitBias: [number, number][];
+  /** Same seed, same text, whatever else is in the batch; null = the engine draws one. */
+  seed: number | null;
+}
+
+export type ChatRole = "system" | "user" | "assistant" | "tool";
+
+export interface ChatMessage {
+  role: ChatRole;
+  content: string;
+  name?: string;
+}
+
+export type Prompt =
+  | { kind: "text"; text: string }
+  | { kind: "tokens"; tokens: number[] }
+  | { kind: "chat"; messages: ChatMessage[] };
+
+export interface GenerateRequest {
+  /** Also the id in errors and logs. */
+  requestId: string;
+  model: string;
+  /** Several only for /v1/completions. Choice index = promptIndex · n + i. */
+  prompts: Prompt[];
+  /** Choices for each prompt; they share the prompt's KV blocks. */
+  n: number;
+  sampling: SamplingParams;
+  /** Most tokens to generate for a choice; null = whatever the context leaves. 0 is allowed (echo, cache warming). */
+  maxTokens: number | null;
+  stopStrings: string[];
+  stopTokenIds: number[];
+  /** Go on after an end-of-generation token (benchmarks). */
+  ignoreEos: boolean;
+  /** Number of alternatives reported for each generated token; null = no logprobs. Log softmax of the raw logits,
+   * before temperature, penalties and bias. */
+  logprobs: number | null;
+  /** Emit the prompt itself first, as a `prompt` event for each prompt (with logprobs where those are asked for). */
+  echo: boolean;
+  /** Salt of the prefix cache: requests share cached KV only with the same salt. */
+  cacheSalt: string;
+}
+
+export interface TokenLogprob {
+  id: number;
+  /** The token's own text; U+FFFD where its bytes are no whole UTF-8. `bytes` is exact. */
+  text: string;
+  bytes: number[];
+  /** null for the first prompt token, which nothing predicts. */
+  logprob: number | null;
+  top: { id: number; text: string; bytes: number[]; logprob: number }[];
+}
+
+export type FinishReason = "stop" | "length" | "abort";
+
+export interface Usage {
+  /** Sum over the prompts (a prompt counts once, whatever `n` is). */
+  promptTokens: number;
+  completionTokens: number;
+  /** Prompt tokens whose KV came from the prefix cache. */
+  cachedTokens: number;
+}
+
+/** Durations by the engine's clock. On production Workers that clock only moves with I/O: treat as a lower bound. */
+export interface Timings {
+  queueMs: number;
+  /** Admission to first token. */
+  ttftMs: number;
+  totalMs: number;
+}
+
+/** Order of a stream: `start`, then for each choice `prompt`? `delta`* `finish`, choices interleaved, then `done`.
+ * `error` may come instead of anything after `start` and is the last event. */
+export type GenerateEvent =
+  | { type: "start"; model: string; promptTokens: number; cachedTokens: number }
+  | { type: "prompt"; index: number; text: string; tokens: TokenLogprob[] | null }
+  | { type: "delta"; index: number; text: string; tokenIds: number[]; tokens: TokenLogprob[] | null }
+  | { type: "finish"; index: number; reason: FinishReason; stop: string | number | null }
+  | { type: "done"; usage: Usage; timings: Timings }
+  | { type: "error"; status: number; errorType: string; code: string | null; param: string | null; message: string };

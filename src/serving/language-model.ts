@@ -1,0 +1,65 @@
+/**
+ * A loaded model as its callers see it: text requests in, text events out. `LanguageModel` binds a tokenizer and a chat
+ * template to the engine (scheduler + backend); it is the same at the edge and at the origin.
+ *
+ * Cooperative stepping: nobody runs in the background. Whoever reads a generation drives the engine, and a step moves
+ * every running sequence, so concurrent readers batch by themselves and a reader that goes away stalls nobody.
+ */
+import type { ChatMessage, GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
+import type { MaybePromise } from "./backend.ts";
+
+export interface LanguageModel {
+  readonly id: string;
+  readonly contextLength: number;
+  /**
+   * Validates and admits: everything that can be wrong with a request is thrown here as `ApiError` (context exceeded,
+   * queue full, token id out of range, template refusal), before any event.
+   */
+  generate(request: GenerateRequest, options?: GenerateOptions): Generation;
+  /** Ids of a prompt as `generate` would make them. */
+  tokenizeChat(messages: ChatMessage[]): number[];
+  readonly stats: EngineStats;
+}
+
+export interface GenerateOptions {
+  /**
+   * Tokens of a transcript this prompt continues: when the rendered chat starts with `text`, its ids are taken as they
+   * were generated and only the rest is tokenized, so that the cached prefix holds to the last token.
+   */
+  transcript?: Transcript;
+}
+
+export interface Transcript {
+  text: string;
+  tokens: number[];
+}
+
+export interface Generation {
+  readonly requestId: string;
+  readonly numPromptTokens: number;
+  /**
+   * The next event; steps the engine while there is none. null after `done` or `error`. Synchronous with a synchronous
+   * backend (no promise then crosses from one Durable Object to another).
+   */
+  next(): MaybePromise<GenerateEvent | null>;
+  /** Next event if one is queued already; never steps. */
+  poll(): GenerateEvent | null;
+  /** Frees blocks and place at once; `next()` returns null from now on. Safe at any time, any number of times. */
+  abort(): void;
+  /** Prompt and output of choice 0 as text and ids, for the next turn's `GenerateOptions.transcript`. */
+  transcript(): Transcript;
+}
+
+export interface EngineStats {
+  numRunning: number;
+  numWaiting: number;
+  numBlocks: number;
+  numFreeBlocks: number;
+  /** Blocks that hold reusable prefixes and no running sequence (a subset of the free ones). */
+  numCachedBlocks: number;
+  prefixQueriedTokens: number;
+  prefixHitTokens: number;
+  numPreemptions: number;
+  numSteps: number;
+  numStepTokens: number;
+}
