@@ -1,0 +1,60 @@
+/**
+ * Bundles the chat page: src/page/main.ts → public/app.js, which the Worker serves as a static asset. Runs before
+ * `wrangler dev` and `wrangler deploy` (see [build] in wrangler.toml) and before the tests.
+ */
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import * as esbuild from "esbuild";
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const ENTRY = join(ROOT, "src/page/main.ts");
+const OUTPUT = join(ROOT, "public/app.js");
+
+const HELP = `Usage: node scripts/build-page.mjs [options]
+
+Bundles src/page/main.ts into public/app.js.
+
+  --watch       build again after every change, until Ctrl-C
+  --sourcemap   also write public/app.js.map, for a debugger
+  --help        this text`;
+
+/** Browsers of the last years; the page uses nothing that would need more down-levelling. */
+const TARGET = ["chrome111", "firefox115", "safari16.4"];
+
+async function main() {
+  const { values } = parseArgs({
+    options: { watch: { type: "boolean" }, sourcemap: { type: "boolean" }, help: { type: "boolean" } },
+  });
+  if (values.help) {
+    console.log(HELP);
+    return;
+  }
+  if (!existsSync(ENTRY)) {
+    console.warn(`build-page: nothing to do, ${ENTRY} does not exist.`);
+    return;
+  }
+  const options = {
+    entryPoints: [ENTRY],
+    outfile: OUTPUT,
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: TARGET,
+    sourcemap: values.sourcemap ?? false,
+    logLevel: "warning",
+    legalComments: "none",
+  };
+  if (values.watch) {
+    const context = await esbuild.context({ ...options, logLevel: "info" });
+    await context.watch();
+    return;
+  }
+  await esbuild.build(options);
+}
+
+main().catch((error) => {
+  console.error(`build-page: ${error.message}`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,21 @@
+/** The Worker's bindings and variables, as `wrangler.toml` names them. */
+import type { ChatSession } from "./chat-session.ts";
+import type { EngineLane } from "./engine-lane.ts";
+import type { SessionDirectory } from "./session-directory.ts";
+
+export interface Env {
+  /** `public/`: the chat page and the demo model. */
+  ASSETS: Fetcher;
+  /** Models added by `npm run model -- add`. */
+  MODELS: R2Bucket;
+  /** One object for each conversation, named by the session's id. */
+  CHAT_SESSION: DurableObjectNamespace<ChatSession>;
+  /** A few objects that answer stateless requests, named by number. */
+  ENGINE_LANE: DurableObjectNamespace<EngineLane>;
+  /** One object for each owner, named by the owner's id: the list of their sessions. */
+  SESSION_DIRECTORY: DurableObjectNamespace<SessionDirectory>;
+  /** Model that answers where the caller names none; unset = the demo. */
+  DEFAULT_MODEL?: string;
+  /** Bytes an isolate may hold, JS heap and linear memory together; unset = `ISOLATE_BUDGET_BYTES`. */
+  MEMORY_BUDGET_BYTES?: string;
+}
