@@ -1,0 +1,105 @@
+/**
+ * Stored weights → numbers, for all eleven types: the exact meaning of a file, against which engines are tested.
+ * Plain loops in the order of the format's description (ggml-common.h, block_q*), no attempt at speed.
+ */
+import { GGML_BLOCK, type GgmlTypeName } from "../../src/model/gguf.ts";
+import { bfloatToFloat, halfToFloat } from "./float16.ts";
+
+/** One block: `at` is its first byte, results go to out[to …]. */
+type BlockDecoder = (view: DataView, at: number, out: Float32Array, to: number) => void;
+
+const half = (view: DataView, at: number) => halfToFloat(view.getUint16(at, true));
+
+/** Low nibbles are the first half of the block, high nibbles the second. */
+function nibble(view: DataView, at: number, i: number): number {
+  return i < 16 ? view.getUint8(at + i) & 15 : view.getUint8(at + i - 16) >> 4;
+}
+
+function fifthBit(view: DataView, at: number, i: number): number {
+  return ((view.getUint32(at, true) >>> i) & 1) << 4;
+}
+
+/** Six-bit scales and mins of the eight sub-blocks of Q4_K and Q5_K, in 12 bytes. */
+export function scalesAndMins(view: DataView, at: number): { scales: number[]; mins: number[] } {
+  const byte = (i: number) => view.getUint8(at + i);
+  const scales: number[] = [];
+  const mins: number[] = [];
+  for (let j = 0; j < 8; j++) {
+    scales.push(j < 4 ? byte(j) & 63 : (byte(j + 4) & 15) | ((byte(j - 4) >> 6) << 4));
+    mins.push(j < 4 ? byte(j + 4) & 63 : (byte(j + 4) >> 4) | ((byte(j) >> 6) << 4));
+  }
+  return { scales, mins };
+}
+
+const DECODERS: Record<GgmlTypeName, BlockDecoder> = {
+  F32: (view, at, out, to) => {
+    out[to] = view.getFloat32(at, true);
+  },
+  F16: (view, at, out, to) => {
+    out[to] = half(view, at);
+  },
+  BF16: (view, at, out, to) => {
+    out[to] = bfloatToFloat(view.getUint16(at, true));
+  },
+  Q4_0: (view, at, out, to) => {
+    const d = half(view, at);
+    for (let i = 0; i < 32; i++) out[to + i] = (nibble(view, at + 2, i) - 8) * d;
+  },
+  Q4_1: (view, at, out, to) => {
+    const [d, m] = [half(view, at), half(view, at + 2)];
+    for (let i = 0; i < 32; i++) out[to + i] = nibble(view, at + 4, i) * d + m;
+  },
+  Q5_0: (view, at, out, to) => {
+    const d = half(view, at);
+    for (let i = 0; i < 32; i++) out[to + i] = ((nibble(view, at + 6, i) | fifthBit(view, at + 2, i)) - 16) * d;
+  },
+  Q5_1: (view, at, out, to) => {
+    const [d, m] = [half(view, at), half(view, at + 2)];
+    for (let i = 0; i < 32; i++) out[to + i] = (nibble(view, at + 8, i) | fifthBit(view, at + 4, i)) * d + m;
+  },
+  Q8_0: (view, at, out, to) => {
+    const d = half(view, at);
+    for (let i = 0; i < 32; i++) out[to + i] = view.getInt8(at + 2 + i) * d;
+  },
+  Q4_K: (view, at, out, to) => {
+    const [d, dmin] = [half(view, at), half(view, at + 2)];
+    const { scales, mins } = scalesAndMins(view, at + 4);
+    for (let i = 0; i < 256; i++) {
+      const sub = i >> 5;
+      const byte = view.getUint8(at + 16 + (sub >> 1) * 32 + (i & 31));
+      out[to + i] = d * scales[sub]! * (sub & 1 ? byte >> 4 : byte & 15) - dmin * mins[sub]!;
+    }
+  },
+  Q5_K: (view, at, out, to) => {
+    const [d, dmin] = [half(view, at), half(view, at + 2)];
+    const { scales, mins } = scalesAndMins(view, at + 4);
+    for (let i = 0; i < 256; i++) {
+      const sub = i >> 5;
+      const byte = view.getUint8(at + 48 + (sub >> 1) * 32 + (i & 31));
+      const high = (view.getUint8(at + 16 + (i & 31)) >> sub) & 1;
+      out[to + i] = d * scales[sub]! * ((sub & 1 ? byte >> 4 : byte & 15) | (high << 4)) - dmin * mins[sub]!;
+    }
+  },
+  Q6_K: (view, at, out, to) => {
+    const d = half(view, at + 208);
+    for (let i = 0; i < 256; i++) {
+      const quarter = (i >> 5) & 3;
+      const inHalf = i >> 7;
+      const low = view.getUint8(at + inHalf * 64 + (quarter & 1) * 32 + (i & 31));
+      const high = (view.getUint8(at + 128 + inHalf * 32 + (i & 31)) >> (quarter * 2)) & 3;
+      const q = (quarter & 2 ? low >> 4 : low & 15) | (high << 4);
+      out[to + i] = d * view.getInt8(at + 192 + (i >> 4)) * (q - 32);
+    }
+  },
+};
+
+/** @returns numbers in the order of the file, as f32 (which holds every product of a block's scale exactly enough) */
+export function dequantize(type: GgmlTypeName, bytes: Uint8Array): Float32Array {
+  const block = GGML_BLOCK[type];
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const numBlocks = bytes.length / block.bytes;
+  if (!Number.isInteger(numBlocks)) throw new Error(`${bytes.length} bytes are no whole ${type} blocks`);
+  const out = new Float32Array(numBlocks * block.elements);
+  for (let i = 0; i < numBlocks; i++) DECODERS[type](view, i * block.bytes, out, i * block.elements);
+  return out;
+}
