@@ -102,7 +102,8 @@ class ByteWriter {
   #length = 0;
 
   raw(bytes: Uint8Array): void {
-    this.#bytes.set(bytes, this.#grow(bytes.length));
+    const at = this.#grow(bytes.length);
+    this.#bytes.set(bytes, at);
   }
 
   align(alignment: number): void {
