@@ -1,7 +1,8 @@
 /**
  * Seeded random llama models, small enough to make in a test: every shape and weight type an engine must handle, with a
  * working vocabulary and chat template, so that the whole stack runs on a file of a few hundred kilobytes.
- * Matrices are N(0, 1/in) with gains that keep activations near 1 and logits at a standard deviation near 2.
+ * Matrices are N(0, 1/in) with gains that keep activations near 1 and logits at a standard deviation near 2, and that
+ * let the layers outweigh the embedding: a tied model would otherwise just repeat its last token.
  */
 import { GGML_BLOCK, type GgmlTypeName, type GgufHeader } from "../../src/model/gguf.ts";
 import { readGguf, tensorPieces } from "../../src/model/gguf-reader.ts";
@@ -124,12 +125,12 @@ function makeTensors(shape: Shape): WriterTensor[] {
       norm(`blk.${i}.attn_norm.weight`),
       matrix(`blk.${i}.attn_q.weight`, qDim, dModel, 1.5),
       matrix(`blk.${i}.attn_k.weight`, kvDim, dModel, 1.5),
-      matrix(`blk.${i}.attn_v.weight`, kvDim, dModel, 1),
-      matrix(`blk.${i}.attn_output.weight`, dModel, qDim, 1),
+      matrix(`blk.${i}.attn_v.weight`, kvDim, dModel, 1.5),
+      matrix(`blk.${i}.attn_output.weight`, dModel, qDim, 1.5),
       norm(`blk.${i}.ffn_norm.weight`),
-      matrix(`blk.${i}.ffn_gate.weight`, ffnDim, dModel, 1),
-      matrix(`blk.${i}.ffn_up.weight`, ffnDim, dModel, 1),
-      matrix(`blk.${i}.ffn_down.weight`, dModel, ffnDim, 1),
+      matrix(`blk.${i}.ffn_gate.weight`, ffnDim, dModel, 1.5),
+      matrix(`blk.${i}.ffn_up.weight`, ffnDim, dModel, 1.5),
+      matrix(`blk.${i}.ffn_down.weight`, dModel, ffnDim, 1.5),
     );
   }
   return tensors;
