@@ -1,0 +1,100 @@
+/**
+ * The `Tokenizer` of both builders: special tokens are cut out here, everything between them is the library's.
+ * `encode` follows llama.cpp (src/llama-vocab.cpp, `tokenize`) for GGUF and Hugging Face tokenizers for tokenizer.json.
+ */
+import { Utf8Detokenizer } from "./detokenizer.ts";
+import type { EncodeText } from "./library-model.ts";
+import { SpecialSplitter, type TextRange } from "./special-splitter.ts";
+import { tokenBytes } from "./token-bytes.ts";
+import type { Detokenizer, Tokenizer } from "./tokenizer.ts";
+import { TOKEN_KIND, type Vocabulary } from "./vocabulary.ts";
+
+export interface EncodeOptions {
+  addSpecialTokens: boolean;
+  parseSpecial: boolean;
+  /** With `parseSpecial`: ascending ranges of the text in which control tokens are spelled, not meant. */
+  plain?: readonly TextRange[];
+  /** The text goes on from earlier text: no space prefix at its start. */
+  continues?: boolean;
+}
+
+const encoder = new TextEncoder();
+
+export class LibraryTokenizer implements Tokenizer {
+  readonly vocabSize: number;
+  readonly bosId: number | null;
+  readonly endOfGenerationIds: ReadonlySet<number>;
+  /** Texts that `parseSpecial` turns into control tokens. */
+  readonly controlTexts: readonly string[];
+  readonly #vocabulary: Vocabulary;
+  readonly #encodeText: EncodeText;
+  readonly #splitAll: SpecialSplitter;
+  readonly #splitUserDefined: SpecialSplitter;
+
+  constructor(vocabulary: Vocabulary, encodeText: EncodeText) {
+    const userDefined = vocabulary.special.filter(({ id }) => vocabulary.kinds[id] === TOKEN_KIND.USER_DEFINED);
+    this.vocabSize = vocabulary.tokens.length;
+    this.bosId = vocabulary.bosId;
+    this.endOfGenerationIds = vocabulary.endOfGenerationIds;
+    this.controlTexts = vocabulary.special.filter(({ id }) => hasStructureKind(vocabulary, id)).map(({ text }) => text);
+    this.#vocabulary = vocabulary;
+    this.#encodeText = encodeText;
+    this.#splitAll = new SpecialSplitter(vocabulary.special);
+    this.#splitUserDefined = new SpecialSplitter(userDefined);
+  }
+
+  encode(text: string, options: EncodeOptions): number[] {
+    const { bosId, eosId, addBos, addEos } = this.#vocabulary;
+    // A lone surrogate has no UTF-8 form; the replacement is one code unit too, so offsets hold.
+    const wellFormed = text.toWellFormed();
+    const ids: number[] = [];
+    if (options.addSpecialTokens && addBos && bosId !== null) ids.push(bosId);
+    const splitter = options.parseSpecial ? this.#splitAll : this.#splitUserDefined;
+    const fragments = splitter.split(wellFormed, options.parseSpecial ? options.plain : undefined);
+    for (const [i, fragment] of fragments.entries()) {
+      if (fragment.kind === "token") ids.push(fragment.id);
+      else for (const id of this.#encodeText(this.#prefixed(fragment.text, i === 0, options))) ids.push(id);
+    }
+    if (options.addSpecialTokens && addEos && eosId !== null) ids.push(eosId);
+    return ids;
+  }
+
+  tokenBytes(id: number): Uint8Array {
+    return tokenBytes(this.#vocabulary, id);
+  }
+
+  isControl(id: number): boolean {
+    return hasStructureKind(this.#vocabulary, id);
+  }
+
+  detokenizer(options?: { keepControl?: boolean }): Detokenizer {
+    const keepControl = options?.keepControl ?? false;
+    const isPrefixed = this.#vocabulary.spacePrefix.where !== "never";
+    return new Utf8Detokenizer({
+      pieceBytes: (id) => {
+        const isKept = keepControl && this.isControl(id);
+        return isKept ? encoder.encode(this.#vocabulary.tokens[id]) : this.tokenBytes(id);
+      },
+      prefixedAfterId: isPrefixed && !keepControl ? this.bosId : null,
+    });
+  }
+
+  decode(ids: ArrayLike<number>, options?: { keepControl?: boolean }): string {
+    const detokenizer = this.detokenizer(options);
+    let text = "";
+    for (let i = 0; i < ids.length; i++) text += detokenizer.push(ids[i]!);
+    return text + detokenizer.flush();
+  }
+
+  #prefixed(text: string, isFirst: boolean, options: EncodeOptions): string {
+    const { where, unlessPresent } = this.#vocabulary.spacePrefix;
+    const wanted = where === "always" || (where === "first" && isFirst);
+    if (!wanted || (isFirst && options.continues)) return text;
+    return unlessPresent && /^[ \u2581]/.test(text) ? text : ` ${text}`;
+  }
+}
+
+/** The unknown token too: it stands for no text of its own. */
+function hasStructureKind({ kinds }: Vocabulary, id: number): boolean {
+  return kinds[id] === TOKEN_KIND.CONTROL || kinds[id] === TOKEN_KIND.UNKNOWN;
+}
