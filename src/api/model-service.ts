@@ -19,9 +19,9 @@ export interface ModelInfo {
 
 /** One admitted generation: everything that could be refused has been. */
 export interface EventStream {
-  /** Next event, or null at the end. */
+  /** Next event, or null at the end. A rejection ends the stream, too. */
   next(): Promise<GenerateEvent | null>;
-  /** The client is gone: stop generating. */
+  /** The client is gone: stop generating. Must not throw; a `next()` that is waiting settles soon. */
   cancel(): void;
 }
 
@@ -34,7 +34,8 @@ export interface ModelService {
 }
 
 export interface SessionService {
-  /** `owner` lists and owns sessions: an unguessable id kept by the browser; null = an unlisted session. */
+  /** `owner` lists and owns sessions: an unguessable id kept by the browser; null = an unlisted session.
+   * Throws 404 for an unknown model. */
   create(init: SessionInit, owner: string | null): Promise<SessionInfo>;
   list(owner: string): Promise<SessionSummary[]>;
   /** Throws 404 `ApiError` where there is none. */

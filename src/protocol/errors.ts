@@ -41,6 +41,21 @@ export function invalidRequest(message: string, param: string | null = null, cod
   return new ApiError({ status: 400, type: INVALID, code, param, message });
 }
 
+/** A known field with a value this server cannot honour. `neutral` are the values that ask for nothing. */
+export function unsupportedParameter(param: string, neutral: readonly unknown[] = []): ApiError {
+  const mend = neutral.length === 0 ? "" : ` or set it to ${neutral.map((one) => JSON.stringify(one)).join(" or ")}`;
+  return invalidRequest(`'${param}' is not supported here. Leave it out${mend}.`, param, "unsupported_parameter");
+}
+
+/** Images, audio, files: the models served here read text. */
+export function unsupportedContent(param: string, kind: string): ApiError {
+  return invalidRequest(
+    `'${param}' is a part of type '${kind}', but this model reads text only. Send parts of type 'text'.`,
+    param,
+    "unsupported_content",
+  );
+}
+
 /** The prompt (plus the asked-for completion) does not fit the context. */
 export function contextLengthExceeded(numPrompt: number, numMax: number | null, contextLength: number): ApiError {
   const asked = numMax === null ? "at least 1 new token" : `${numMax} new tokens`;
@@ -103,6 +118,28 @@ export function bodyTooLarge(numBytes: number | null, limitBytes: number): ApiEr
     code: "body_too_large",
     param: null,
     message: `The request body is ${size}; the limit is ${limitBytes} bytes.`,
+  });
+}
+
+/** @param mend what to send instead */
+export function unsupportedMediaType(header: string, value: string, mend: string): ApiError {
+  return new ApiError({
+    status: 415,
+    type: INVALID,
+    code: "unsupported_media_type",
+    param: null,
+    message: `The request has '${header}: ${value}', which is not supported. ${mend}`,
+  });
+}
+
+/** Nobody reads this one: the client went away before its answer was there (nginx's status for it). */
+export function clientClosedRequest(): ApiError {
+  return new ApiError({
+    status: 499,
+    type: INVALID,
+    code: "client_closed_request",
+    param: null,
+    message: "The client closed the request before the answer was complete.",
   });
 }
 

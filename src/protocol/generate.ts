@@ -22,7 +22,8 @@ export interface SamplingParams {
   frequencyPenalty: number;
   /** [token id, added to its logit] pairs, each id once. */
   logitBias: [number, number][];
-  /** Same seed, same text, whatever else is in the batch; null = the engine draws one. */
+  /** Same seed, same text, whatever else is in the batch; null = the engine draws one. A whole number within ±2^63
+   * (`BigInt.asUintN(64, BigInt(seed))` are its bits), rounded to a double where JSON carried more than 53 bits. */
   seed: number | null;
 }
 
@@ -40,7 +41,7 @@ export type Prompt =
   | { kind: "chat"; messages: ChatMessage[] };
 
 export interface GenerateRequest {
-  /** Also the id in errors and logs. */
+  /** For errors and logs. The client may choose it (`x-request-id`), so it is not unique: never a key. */
   requestId: string;
   model: string;
   /** Several only for /v1/completions. Choice index = promptIndex · n + i. */
@@ -92,7 +93,7 @@ export interface Timings {
 }
 
 /** Order of a stream: `start`, then for each choice `prompt`? `delta`* `finish`, choices interleaved, then `done`.
- * `error` may come instead of anything after `start` and is the last event. */
+ * `error` may come instead of any of them and is the last event. `event-order.ts` is the executable form. */
 export type GenerateEvent =
   | { type: "start"; model: string; promptTokens: number; cachedTokens: number }
   | { type: "prompt"; index: number; text: string; tokens: TokenLogprob[] | null }

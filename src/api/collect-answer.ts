@@ -1,0 +1,23 @@
+/** The whole answer of an event stream. A client that goes away cancels it at once. */
+import { type Answer, AnswerCollector } from "../protocol/answer.ts";
+import { clientClosedRequest } from "../protocol/errors.ts";
+import { Cancellation } from "./cancellation.ts";
+import type { EventStream } from "./model-service.ts";
+
+export async function collectAnswer(events: EventStream, numChoices: number, signal: AbortSignal): Promise<Answer> {
+  const collector = new AnswerCollector(numChoices);
+  const cancellation = new Cancellation(events, signal);
+  try {
+    for (let event = await events.next(); event !== null; event = await events.next()) {
+      if (cancellation.isOver) break;
+      collector.add(event);
+      if (event.type === "done") break;
+    }
+    if (cancellation.isOver) throw clientClosedRequest();
+    cancellation.finish();
+    return collector.answer();
+  } catch (cause) {
+    cancellation.cancel();
+    throw cause;
+  }
+}

@@ -1,0 +1,28 @@
+/** What every route works with. */
+import type { Context } from "hono";
+import type { Clock } from "./clock.ts";
+import type { Log } from "./log.ts";
+import type { ModelService, SessionService } from "./model-service.ts";
+
+export interface ApiOptions {
+  models: ModelService;
+  /** null = a host without sessions: their routes do not exist. */
+  sessions: SessionService | null;
+  clock: Clock;
+  /** At least 128 random bits in [0-9A-Za-z_-], as `randomHexId` makes them. */
+  randomId: () => string;
+  log: Log;
+}
+
+export interface ApiEnv {
+  Variables: {
+    /** In the `x-request-id` header, in errors and in logs. A client may choose it, so it is no key for anything. */
+    requestId: string;
+    /** Pattern of the matched route, for logs. */
+    route: string;
+  };
+}
+
+export type ApiContext = Context<ApiEnv>;
+
+export type ApiHandler = (context: ApiContext) => Response | Promise<Response>;

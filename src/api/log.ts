@@ -1,0 +1,34 @@
+/**
+ * Structured log records. They never hold prompt or answer text, nor a session's id or an owner's (who knows those may
+ * read the conversation): routes are logged as patterns.
+ */
+
+export type LogRecord =
+  | {
+      level: "info";
+      event: "request";
+      requestId: string;
+      method: string;
+      /** The route's pattern, "-" where none matched. */
+      route: string;
+      status: number;
+      /** To the head of the response: a stream goes on afterwards. */
+      durationMs: number;
+    }
+  | { level: "error"; event: "internal_error"; requestId: string; route: string; cause: string };
+
+export type Log = (record: LogRecord) => void;
+
+/** One JSON line for each record, which is what log collectors read. */
+export const consoleLog: Log = (record) => {
+  const line = JSON.stringify(record);
+  if (record.level === "error") console.error(line);
+  else console.log(line);
+};
+
+/** An exception with its stack and the causes behind it. */
+export function causeText(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  const text = cause.stack ?? `${cause.name}: ${cause.message}`;
+  return cause.cause === undefined ? text : `${text}\nCaused by: ${causeText(cause.cause)}`;
+}

@@ -1,0 +1,84 @@
+/**
+ * Every bound on what a client may send. A bound exists because something of ours has a size: the 128 MB isolate that
+ * also holds the model, one thread that must not be blocked, a row of storage. Over the bound is a 400 (413 for the
+ * body) that names the value and the limit; `test/unit/protocol/limits.test.ts` has a case for each.
+ */
+
+/** Body, its text and its parsed form live at once beside the model in 128 MB. 2 MiB is 200k token ids in JSON. */
+export const BODY_BYTES_MAX = 2 * 1024 * 1024;
+
+/** A message costs a few template tokens even when empty, so no context that fits an isolate holds more. */
+export const MESSAGES_MAX = 1024;
+
+/** Parts of one message are joined; more than this is a document cut to pieces, better sent as one string. */
+export const CONTENT_PARTS_MAX = 64;
+
+/** Tokenizing is synchronous work: half a million characters are about 128k tokens, over any context served here. Three
+ * UTF-8 bytes for each still fit one row of Durable Object storage (2 MB). */
+export const TEXT_CHARS_MAX = 512 * 1024;
+
+/** Ids of one prompt given as tokens: as many as `TEXT_CHARS_MAX` characters make. */
+export const PROMPT_TOKENS_MAX = 128 * 1024;
+
+/** Ids are u32 in WASM and i32 in model files; no vocabulary comes near. The model checks its own vocabulary. */
+export const TOKEN_ID_MAX = 2 ** 31 - 1;
+
+/** Batch scoring sends a few dozen prompts at once; each is a sequence in the scheduler's queue. */
+export const PROMPTS_MAX = 128;
+
+/** OpenAI allows 128. Choices decode side by side, and an isolate's KV pool holds few sequences. */
+export const CHOICES_PER_PROMPT_MAX = 16;
+
+/** prompts × n: each is a sequence with KV blocks of its own. */
+export const CHOICES_MAX = 128;
+
+/** OpenAI allows 4, vLLM and llama.cpp any number. Every emitted token is matched against each. */
+export const STOP_STRINGS_MAX = 16;
+
+/** Text that may be the beginning of a stop string is held back from the stream, up to this much. */
+export const STOP_STRING_CHARS_MAX = 256;
+
+/** Compared with every sampled token. */
+export const STOP_TOKEN_IDS_MAX = 64;
+
+/** Chat `top_logprobs` (OpenAI's bound). Alternatives are looked for in the whole vocabulary at every token. */
+export const TOP_LOGPROBS_MAX = 20;
+
+/** Completions `logprobs` (OpenAI's bound). */
+export const COMPLETION_LOGPROBS_MAX = 5;
+
+/** Applied to the logits of every token of every choice. */
+export const LOGIT_BIAS_ENTRIES_MAX = 1024;
+
+/** OpenAI's bound: ±100 bans or forces a token. */
+export const LOGIT_BIAS_ABS_MAX = 100;
+
+/** A count that fits i32; what the context leaves is checked by the model. */
+export const MAX_TOKENS_MAX = 2 ** 31 - 1;
+
+/** Penalties multiply logits; beyond this all text is noise. Zero would divide by zero. */
+export const REPETITION_PENALTY_MAX = 10;
+
+/** OpenAI's bound: hotter than 2 is noise. */
+export const TEMPERATURE_MAX = 2;
+
+/** OpenAI's bound on presence and frequency penalty. */
+export const PENALTY_ABS_MAX = 2;
+
+/** Seeds are int64 (OpenAI). JSON numbers over 2^53 arrive rounded: the same seed still gives the same text. */
+export const SEED_ABS_MAX = 2 ** 63;
+
+/** Names of models end in log lines and error messages; a hub address fits. */
+export const MODEL_NAME_CHARS_MAX = 256;
+
+/** `user`, `prompt_cache_key`, `cache_salt`, names of speakers: identifiers, not text. */
+export const IDENTIFIER_CHARS_MAX = 256;
+
+/** One line of a list. */
+export const TITLE_CHARS_MAX = 200;
+
+/** Goes into logs and back into a header. */
+export const REQUEST_ID_CHARS_MAX = 128;
+
+/** Proxies drop connections that are silent for 60 to 120 s; 15 s also keeps mobile networks awake. */
+export const KEEP_ALIVE_MS = 15_000;

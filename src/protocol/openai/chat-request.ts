@@ -1,0 +1,55 @@
+/**
+ * Request body of POST /v1/chat/completions (OpenAI API reference, "Create chat completion"; vLLM's extra sampling
+ * fields). Decodes to a `WireRequest`, or throws the `ApiError` that says what is wrong.
+ */
+import { invalidRequest } from "../errors.ts";
+import { CHOICES_PER_PROMPT_MAX, MODEL_NAME_CHARS_MAX, TOP_LOGPROBS_MAX } from "../limits.ts";
+import type { WireRequest } from "../wire-request.ts";
+import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
+import { decodeMessages, messageSchema } from "./messages.ts";
+import { refuseUnsupported } from "./unsupported.ts";
+import { validate } from "./validate.ts";
+import { z } from "./zod.ts";
+
+export const chatLogprobsShape = {
+  logprobs: z.boolean().nullish(),
+  top_logprobs: z.int().min(0).max(TOP_LOGPROBS_MAX).nullish(),
+};
+
+/** Everything but the messages, which `decodeMessages` takes one by one. */
+const chatFieldsSchema = z.object({
+  ...generationShape,
+  ...chatLogprobsShape,
+  model: z.string().min(1).max(MODEL_NAME_CHARS_MAX),
+  n: z.int().min(1).max(CHOICES_PER_PROMPT_MAX).nullish(),
+});
+
+/** The whole body, for documentation. */
+export const chatRequestSchema = chatFieldsSchema.extend({ messages: z.array(messageSchema).min(1) });
+
+export function decodeChatRequest(body: unknown, requestId: string): WireRequest {
+  const raw = validate(z.looseObject({}), body);
+  refuseUnsupported(raw, "chat");
+  checkFieldCounts(raw);
+  const fields = validate(chatFieldsSchema, raw);
+  return {
+    generate: {
+      requestId,
+      model: fields.model,
+      prompts: [{ kind: "chat", messages: decodeMessages(raw.messages) }],
+      n: fields.n ?? 1,
+      ...generationOf(fields, null),
+      logprobs: chatLogprobsOf(fields),
+      echo: false,
+    },
+    style: answerStyleOf(fields),
+    promptCacheKey: fields.prompt_cache_key ?? null,
+  };
+}
+
+/** Number of alternatives, 0 for the chosen token's own logprob only, null for none at all. */
+export function chatLogprobsOf(fields: z.infer<z.ZodObject<typeof chatLogprobsShape>>): number | null {
+  if (fields.logprobs === true) return fields.top_logprobs ?? 0;
+  if (fields.top_logprobs == null || fields.top_logprobs === 0) return null;
+  throw invalidRequest("'top_logprobs' may be set only together with \"logprobs\": true.", "top_logprobs");
+}

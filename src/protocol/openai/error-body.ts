@@ -1,0 +1,32 @@
+/** `ApiError` as OpenAI's error object (all four keys always, `code` a string or null) and the headers that go with it. */
+import type { ApiError } from "../errors.ts";
+import { SSE_DONE, sseData } from "../sse.ts";
+
+export interface ErrorBody {
+  error: { message: string; type: string; param: string | null; code: string | null };
+}
+
+export function errorBody(error: ApiError): ErrorBody {
+  const { message, type, param, code } = error;
+  return { error: { message, type, param, code } };
+}
+
+/** Statuses that OpenAI's clients retry by themselves although here the same request fails again at once: a busy
+ * session waits for a person or an answer, and what is not built stays so. */
+const PERMANENT_STATUSES: readonly number[] = [409, 501];
+
+/** Both retry headers: some clients read only one of them. */
+export function errorHeaders(error: ApiError): Record<string, string> {
+  const headers: Record<string, string> = {};
+  if (error.retryAfterS !== null) {
+    headers["retry-after"] = String(Math.max(1, Math.ceil(error.retryAfterS)));
+    headers["retry-after-ms"] = String(Math.ceil(error.retryAfterS * 1000));
+  }
+  if (PERMANENT_STATUSES.includes(error.status)) headers["x-should-retry"] = "false";
+  return headers;
+}
+
+/** A fault after the 200: the only way left to tell. */
+export function errorChunk(error: ApiError): string {
+  return sseData(errorBody(error)) + SSE_DONE;
+}

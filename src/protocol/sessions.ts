@@ -1,0 +1,125 @@
+/**
+ * Bodies of the session routes. A session is a conversation that the server keeps: messages are sent one at a time, and
+ * answers come in the shapes of chat completions. Times are Unix seconds, as everywhere in OpenAI's API.
+ */
+import type { GenerateRequest } from "./generate.ts";
+import { IDENTIFIER_CHARS_MAX, MODEL_NAME_CHARS_MAX, TEXT_CHARS_MAX, TITLE_CHARS_MAX } from "./limits.ts";
+import { chatLogprobsOf, chatLogprobsShape } from "./openai/chat-request.ts";
+import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./openai/generation-fields.ts";
+import { contentSchema, decodeContent } from "./openai/messages.ts";
+import { refuseUnsupported } from "./openai/unsupported.ts";
+import { validate } from "./openai/validate.ts";
+import { z } from "./openai/zod.ts";
+import type { AnswerStyle } from "./wire-request.ts";
+
+export const sessionInitSchema = z.object({
+  /** Absent = the first model of the list. */
+  model: z.string().min(1).max(MODEL_NAME_CHARS_MAX).nullish(),
+  system: z.string().max(TEXT_CHARS_MAX).nullish(),
+  title: z.string().max(TITLE_CHARS_MAX).nullish(),
+});
+
+const messageFieldsSchema = z.object({ ...generationShape, ...chatLogprobsShape });
+
+/** The whole body, for documentation. */
+export const sessionMessageSchema = messageFieldsSchema.extend({ content: contentSchema });
+
+export interface SessionInitRequest {
+  model: string | null;
+  system: string | null;
+  title: string | null;
+}
+
+/** The session knows the conversation and the model. */
+export interface SessionMessageWireRequest {
+  content: string;
+  generate: Omit<GenerateRequest, "prompts" | "model" | "n" | "echo">;
+  style: AnswerStyle;
+}
+
+export function decodeSessionInit(body: unknown): SessionInitRequest {
+  const { model, system, title } = validate(sessionInitSchema, body);
+  return { model: model ?? null, system: system ?? null, title: title ?? null };
+}
+
+export function decodeSessionMessage(body: unknown, requestId: string): SessionMessageWireRequest {
+  const raw = validate(z.looseObject({}), body);
+  refuseUnsupported(raw, "sessions");
+  checkFieldCounts(raw);
+  const fields = validate(messageFieldsSchema, raw);
+  return {
+    content: decodeContent(raw.content, ["content"]),
+    generate: { requestId, ...generationOf(fields, null), logprobs: chatLogprobsOf(fields) },
+    style: answerStyleOf(fields),
+  };
+}
+
+/** Ids are capabilities of at least 120 random bits: 22 base58, 32 hex or a UUID's 36 characters, never a guessable one. */
+const SESSION_ID = /^[0-9A-Za-z_-]{22,64}$/;
+
+export function isSessionId(text: string): boolean {
+  return SESSION_ID.test(text);
+}
+
+/** An owner's id is a secret of one browser or API user, and names the list of its sessions. */
+const OWNER_ID = new RegExp(`^[0-9A-Za-z_-]{22,${IDENTIFIER_CHARS_MAX}}$`);
+
+export function isOwnerId(text: string): boolean {
+  return OWNER_ID.test(text);
+}
+
+/** What the format needs to know of a session. */
+export interface ListedSession {
+  id: string;
+  title: string;
+  model: string;
+  createdAtMs: number;
+  updatedAtMs: number;
+  numMessages: number;
+}
+
+export interface WholeSession extends ListedSession {
+  busy: boolean;
+  messages: {
+    id: number;
+    role: string;
+    content: string;
+    createdAtMs: number;
+    finishReason: string | null;
+  }[];
+}
+
+export function sessionSummaryBody(session: ListedSession) {
+  return {
+    id: session.id,
+    object: "session" as const,
+    title: session.title,
+    model: session.model,
+    created_at: unixSeconds(session.createdAtMs),
+    updated_at: unixSeconds(session.updatedAtMs),
+    num_messages: session.numMessages,
+  };
+}
+
+export function sessionBody(session: WholeSession) {
+  const messages = session.messages.map(({ id, role, content, createdAtMs, finishReason }) => ({
+    id,
+    role,
+    content,
+    created_at: unixSeconds(createdAtMs),
+    finish_reason: finishReason,
+  }));
+  return { ...sessionSummaryBody(session), busy: session.busy, messages };
+}
+
+export function sessionListBody(sessions: readonly ListedSession[]) {
+  return { object: "list" as const, data: sessions.map(sessionSummaryBody) };
+}
+
+export function sessionDeletedBody(id: string) {
+  return { id, object: "session.deleted" as const, deleted: true };
+}
+
+function unixSeconds(ms: number): number {
+  return Math.floor(ms / 1000);
+}
