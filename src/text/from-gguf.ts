@@ -9,8 +9,16 @@ import { endOfGenerationByText } from "./end-of-generation.ts";
 import { TokenizerMetadata } from "./gguf-metadata.ts";
 import { buildLibraryModel, type LibraryParts } from "./library-model.ts";
 import { LibraryTokenizer } from "./library-tokenizer.ts";
+import { rankedMerges } from "./merge-table.ts";
 import { mergesByScore } from "./spm-merges.ts";
-import { idsByText, type SpecialToken, TOKEN_KIND, type Vocabulary } from "./vocabulary.ts";
+import {
+  idsByText,
+  isStructureKind,
+  mergeableIds,
+  type SpecialToken,
+  TOKEN_KIND,
+  type Vocabulary,
+} from "./vocabulary.ts";
 
 const PREFIX = "tokenizer.ggml.";
 const MODELS = ["gpt2", "llama"] as const;
@@ -59,7 +67,7 @@ function byteLevel(metadata: TokenizerMetadata): LibraryTokenizer {
     normalizer: null,
     preTokenizer: { type: "Sequence", pretokenizers: [...split, { type: "ByteLevel", use_regex: false }] },
     ids,
-    merges: mergeTable(metadata.strings(`${PREFIX}merges`), ids),
+    merges: rankedMerges(metadata.strings(`${PREFIX}merges`), ids, `${PREFIX}merges`),
     ignoreMerges: rule.ignoreMerges,
     byteFallback: false,
     unknown: null,
@@ -102,32 +110,6 @@ function splitRule(name: string): BpeSplitRule {
   throw new ModelError("unsupported_type", `Pre-tokenizer '${name}' (${PREFIX}pre) is not supported. Known: ${known}.`);
 }
 
-/** Merges as the file writes them, "left right"; the first of two equal ones counts. */
-function* mergeTable(
-  merges: readonly string[],
-  ids: ReadonlyMap<string, number>,
-): Generator<[left: string, right: string, rank: number]> {
-  for (let rank = merges.length - 1; rank >= 0; rank--) {
-    const merge = merges[rank]!;
-    const space = merge.indexOf(" ", 1);
-    if (space < 0) throw new ModelError("corrupt", `'${PREFIX}merges' entry ${rank}, '${merge}', is no pair.`);
-    const left = merge.slice(0, space);
-    const right = merge.slice(space + 1);
-    // A merge into nothing known (or into a control token) would lose the text.
-    if (ids.has(left + right)) yield [left, right, rank];
-  }
-}
-
-/** Ids that ordinary text may turn into. */
-function mergeableIds({ tokens, kinds }: Vocabulary): Map<string, number> {
-  const ids = idsByText(tokens);
-  for (const [text, id] of ids) {
-    const kind = kinds[id];
-    if (kind !== TOKEN_KIND.NORMAL && kind !== TOKEN_KIND.BYTE) ids.delete(text);
-  }
-  return ids;
-}
-
 function readVocabulary(metadata: TokenizerMetadata, alphabet: Vocabulary["alphabet"], defaults: Defaults): Vocabulary {
   const tokens = metadata.strings(`${PREFIX}tokens`);
   const ids = idsByText(tokens);
@@ -167,10 +149,10 @@ function specialTokens(tokens: readonly string[], kinds: Uint8Array, stripsAfter
   const special: SpecialToken[] = [];
   for (const [id, text] of tokens.entries()) {
     const kind = kinds[id];
-    const isMatched = kind === TOKEN_KIND.CONTROL || kind === TOKEN_KIND.UNKNOWN || kind === TOKEN_KIND.USER_DEFINED;
-    if (!isMatched) continue;
+    const isStructure = isStructureKind(kind);
+    if (!isStructure && kind !== TOKEN_KIND.USER_DEFINED) continue;
     const keepsSpace = text === "<unk>" || text === "<s>" || text === "<|endoftext|>";
-    special.push({ id, text, stripsBefore: false, stripsAfter: stripsAfter && !keepsSpace });
+    special.push({ id, text, isStructure, stripsBefore: false, stripsAfter: stripsAfter && !keepsSpace });
   }
   return special;
 }

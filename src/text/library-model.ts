@@ -8,6 +8,7 @@
  * after a collection: see scripts/verify-vocab.ts.
  */
 import { BPE, Tokenizer as Library } from "@huggingface/tokenizers";
+import type { RankedMerge } from "./merge-table.ts";
 
 export interface LibraryParts {
   /** `normalizer` and `pre_tokenizer` of a tokenizer.json. */
@@ -15,7 +16,7 @@ export interface LibraryParts {
   preTokenizer: object | null;
   ids: Map<string, number>;
   /** Merge pairs with their rank: the lowest rank merges first, the leftmost of equal ones. */
-  merges: Iterable<readonly [left: string, right: string, rank: number]>;
+  merges: Iterable<RankedMerge>;
   ignoreMerges: boolean;
   /** Characters without a token become their `<0xNN>` byte tokens. */
   byteFallback: boolean;

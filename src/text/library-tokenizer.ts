@@ -2,18 +2,19 @@
  * The `Tokenizer` of both builders: special tokens are cut out here, everything between them is the library's.
  * `encode` follows llama.cpp (src/llama-vocab.cpp, `tokenize`) for GGUF and Hugging Face tokenizers for tokenizer.json.
  */
+import { ControlTexts } from "./control-texts.ts";
 import { Utf8Detokenizer } from "./detokenizer.ts";
 import type { EncodeText } from "./library-model.ts";
 import { SpecialSplitter, type TextRange } from "./special-splitter.ts";
 import { tokenBytes } from "./token-bytes.ts";
 import type { Detokenizer, Tokenizer } from "./tokenizer.ts";
-import { TOKEN_KIND, type Vocabulary } from "./vocabulary.ts";
+import { isStructureKind, type Vocabulary } from "./vocabulary.ts";
 
 export interface EncodeOptions {
   addSpecialTokens: boolean;
   parseSpecial: boolean;
   /** With `parseSpecial`: ascending ranges of the text in which control tokens are spelled, not meant. */
-  plain?: readonly TextRange[];
+  plain?: readonly TextRange[] | undefined;
   /** The text goes on from earlier text: no space prefix at its start. */
   continues?: boolean;
 }
@@ -23,34 +24,33 @@ const encoder = new TextEncoder();
 export class LibraryTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bosId: number | null;
+  readonly eosId: number | null;
   readonly endOfGenerationIds: ReadonlySet<number>;
   /** Texts that `parseSpecial` turns into control tokens. */
-  readonly controlTexts: readonly string[];
+  readonly controlTexts: ControlTexts;
   readonly #vocabulary: Vocabulary;
   readonly #encodeText: EncodeText;
-  readonly #splitAll: SpecialSplitter;
-  readonly #splitUserDefined: SpecialSplitter;
+  readonly #splitter: SpecialSplitter;
 
   constructor(vocabulary: Vocabulary, encodeText: EncodeText) {
-    const userDefined = vocabulary.special.filter(({ id }) => vocabulary.kinds[id] === TOKEN_KIND.USER_DEFINED);
+    const structure = vocabulary.special.filter(({ isStructure }) => isStructure);
     this.vocabSize = vocabulary.tokens.length;
     this.bosId = vocabulary.bosId;
+    this.eosId = vocabulary.eosId;
     this.endOfGenerationIds = vocabulary.endOfGenerationIds;
-    this.controlTexts = vocabulary.special.filter(({ id }) => hasStructureKind(vocabulary, id)).map(({ text }) => text);
+    this.controlTexts = new ControlTexts(structure.map(({ text }) => text));
     this.#vocabulary = vocabulary;
     this.#encodeText = encodeText;
-    this.#splitAll = new SpecialSplitter(vocabulary.special);
-    this.#splitUserDefined = new SpecialSplitter(userDefined);
+    this.#splitter = new SpecialSplitter(vocabulary.special);
   }
 
   encode(text: string, options: EncodeOptions): number[] {
     const { bosId, eosId, addBos, addEos } = this.#vocabulary;
-    // A lone surrogate has no UTF-8 form; the replacement is one code unit too, so offsets hold.
-    const wellFormed = text.toWellFormed();
     const ids: number[] = [];
     if (options.addSpecialTokens && addBos && bosId !== null) ids.push(bosId);
-    const splitter = options.parseSpecial ? this.#splitAll : this.#splitUserDefined;
-    const fragments = splitter.split(wellFormed, options.parseSpecial ? options.plain : undefined);
+    // A lone surrogate has no UTF-8 form; its replacement is one code unit too, so the offsets of `plain` hold.
+    const wellFormed = text.toWellFormed();
+    const fragments = this.#splitter.split(wellFormed, { structure: options.parseSpecial, plain: options.plain });
     for (const [i, fragment] of fragments.entries()) {
       if (fragment.kind === "token") ids.push(fragment.id);
       else for (const id of this.#encodeText(this.#prefixed(fragment.text, i === 0, options))) ids.push(id);
@@ -59,12 +59,17 @@ export class LibraryTokenizer implements Tokenizer {
     return ids;
   }
 
+  /** The token as the file writes it; "" for null and for ids outside the vocabulary. */
+  tokenText(id: number | null): string {
+    return id === null ? "" : (this.#vocabulary.tokens[id] ?? "");
+  }
+
   tokenBytes(id: number): Uint8Array {
     return tokenBytes(this.#vocabulary, id);
   }
 
   isControl(id: number): boolean {
-    return hasStructureKind(this.#vocabulary, id);
+    return isStructureKind(this.#vocabulary.kinds[id]);
   }
 
   detokenizer(options?: { keepControl?: boolean }): Detokenizer {
@@ -73,7 +78,7 @@ export class LibraryTokenizer implements Tokenizer {
     return new Utf8Detokenizer({
       pieceBytes: (id) => {
         const isKept = keepControl && this.isControl(id);
-        return isKept ? encoder.encode(this.#vocabulary.tokens[id]) : this.tokenBytes(id);
+        return isKept ? encoder.encode(this.tokenText(id)) : this.tokenBytes(id);
       },
       prefixedAfterId: isPrefixed && !keepControl ? this.bosId : null,
     });
@@ -92,9 +97,4 @@ export class LibraryTokenizer implements Tokenizer {
     if (!wanted || (isFirst && options.continues)) return text;
     return unlessPresent && /^[ \u2581]/.test(text) ? text : ` ${text}`;
   }
-}
-
-/** The unknown token too: it stands for no text of its own. */
-function hasStructureKind({ kinds }: Vocabulary, id: number): boolean {
-  return kinds[id] === TOKEN_KIND.CONTROL || kinds[id] === TOKEN_KIND.UNKNOWN;
 }

@@ -7,59 +7,84 @@ import type { SpecialToken } from "./vocabulary.ts";
 /** Half-open [start, end) offsets in a text. */
 export type TextRange = readonly [start: number, end: number];
 
-export type Fragment = { kind: "token"; id: number } | { kind: "text"; text: string; start: number };
+export type Fragment = { kind: "token"; id: number } | { kind: "text"; text: string };
+
+export interface SplitOptions {
+  /** Match control tokens too, not only user-defined ones. */
+  structure: boolean;
+  /** Ascending ranges that no control token may touch: there its text is only spelled. */
+  plain?: readonly TextRange[] | undefined;
+}
 
 export class SpecialSplitter {
   readonly #byText: ReadonlyMap<string, SpecialToken>;
-  readonly #pattern: RegExp | null;
+  readonly #all: RegExp | null;
+  readonly #userDefined: RegExp | null;
 
   constructor(tokens: readonly SpecialToken[]) {
-    // Longest first: a regular expression takes the first alternative that matches.
-    const sorted = tokens.filter(({ text }) => text !== "").sort((a, b) => b.text.length - a.text.length);
-    this.#byText = new Map(sorted.map((token) => [token.text, token]));
-    this.#pattern = sorted.length === 0 ? null : new RegExp(sorted.map(({ text }) => escaped(text)).join("|"), "g");
+    this.#byText = new Map(tokens.map((token) => [token.text, token]));
+    this.#all = anyOf(tokens);
+    this.#userDefined = anyOf(tokens.filter(({ isStructure }) => !isStructure));
   }
 
-  /** @param plain ascending ranges that no match may touch: their characters are ordinary text whatever they spell */
-  split(text: string, plain: readonly TextRange[] = []): Fragment[] {
+  split(text: string, options: SplitOptions): Fragment[] {
     const fragments: Fragment[] = [];
     let end = 0;
-    let stripsNext = false;
+    let stripsStart = false;
     const pushText = (upTo: number, stripsEnd: boolean) => {
       let piece = text.slice(end, upTo);
-      let start = end;
-      if (stripsNext) {
-        piece = piece.trimStart();
-        start = upTo - piece.length;
-      }
+      if (stripsStart) piece = piece.trimStart();
       if (stripsEnd) piece = piece.trimEnd();
-      if (piece !== "") fragments.push({ kind: "text", text: piece, start });
+      if (piece !== "") fragments.push({ kind: "text", text: piece });
     };
-    for (const { token, at } of this.#matches(text, plain)) {
+    for (const { token, at } of this.#matches(text, options)) {
       pushText(at, token.stripsBefore);
       fragments.push({ kind: "token", id: token.id });
       end = at + token.text.length;
-      stripsNext = token.stripsAfter;
+      stripsStart = token.stripsAfter;
     }
     pushText(text.length, false);
     return fragments;
   }
 
-  *#matches(text: string, plain: readonly TextRange[]): Generator<{ token: SpecialToken; at: number }> {
-    if (this.#pattern === null) return;
+  *#matches(
+    text: string,
+    { structure, plain = [] }: SplitOptions,
+  ): Generator<{ token: SpecialToken; at: number }, void, void> {
+    const pattern = structure ? this.#all : this.#userDefined;
     let nextPlain = 0;
-    const pattern = new RegExp(this.#pattern);
-    for (let match = pattern.exec(text); match !== null; match = pattern.exec(text)) {
-      const at = match.index;
-      const end = at + match[0].length;
-      while (nextPlain < plain.length && plain[nextPlain]![1] <= at) nextPlain++;
-      const touched = nextPlain < plain.length && plain[nextPlain]![0] < end;
-      if (touched) pattern.lastIndex = at + 1;
-      else yield { token: this.#byText.get(match[0])!, at };
+    for (let from = 0; pattern !== null && from < text.length; ) {
+      const at = firstMatch(pattern, text, from);
+      if (at === null) return;
+      let token = this.#byText.get(at.text);
+      while (nextPlain < plain.length && plain[nextPlain]![1] <= at.index) nextPlain++;
+      const touchesPlain = nextPlain < plain.length && plain[nextPlain]![0] < at.index + at.text.length;
+      if (token?.isStructure && touchesPlain) token = this.#userDefinedAt(text, at.index);
+      if (token !== undefined) yield { token, at: at.index };
+      from = at.index + (token?.text.length ?? 1);
     }
+  }
+
+  #userDefinedAt(text: string, index: number): SpecialToken | undefined {
+    const found = this.#userDefined === null ? null : firstMatch(this.#userDefined, text, index);
+    return found?.index === index ? this.#byText.get(found.text) : undefined;
   }
 }
 
-function escaped(text: string): string {
+function firstMatch(pattern: RegExp, text: string, from: number): { text: string; index: number } | null {
+  pattern.lastIndex = from;
+  const match = pattern.exec(text);
+  return match === null ? null : { text: match[0], index: match.index };
+}
+
+/** Longest first: a regular expression takes the first alternative that matches. */
+function anyOf(tokens: readonly SpecialToken[]): RegExp | null {
+  const texts = tokens.map(({ text }) => text).filter((text) => text !== "");
+  texts.sort((a, b) => b.length - a.length);
+  return texts.length === 0 ? null : new RegExp(texts.map(escapeRegExp).join("|"), "g");
+}
+
+/** A pattern that matches exactly `text`. */
+export function escapeRegExp(text: string): string {
   return text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 }

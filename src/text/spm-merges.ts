@@ -3,15 +3,13 @@
  * highest score, the leftmost of equal ones (Kudo & Richardson 2018; llama.cpp's `llm_tokenizer_spm`). So every way to
  * cut a token in two becomes a merge, and its rank is the place of the token's score.
  */
+import type { RankedMerge } from "./merge-table.ts";
 
 /**
  * @param ids tokens that merging may produce, by text
  * @param scores by id
  */
-export function* mergesByScore(
-  ids: ReadonlyMap<string, number>,
-  scores: ArrayLike<number>,
-): Generator<[left: string, right: string, rank: number]> {
+export function* mergesByScore(ids: ReadonlyMap<string, number>, scores: ArrayLike<number>): Generator<RankedMerge> {
   const ranks = ranksByScore(ids, scores);
   for (const [text, id] of ids) {
     const rank = ranks.get(scores[id]!)!;

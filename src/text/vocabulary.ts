@@ -22,6 +22,8 @@ export const TOKEN_KIND = {
 export interface SpecialToken {
   id: number;
   text: string;
+  /** Control and unknown tokens: matched only with `parseSpecial`. The others are user-defined. */
+  isStructure: boolean;
   /** White space before or after it is dropped when it is matched. */
   stripsBefore: boolean;
   stripsAfter: boolean;
@@ -59,4 +61,19 @@ export function idsByText(tokens: readonly string[]): Map<string, number> {
   const ids = new Map<string, number>();
   for (let id = tokens.length - 1; id >= 0; id--) ids.set(tokens[id]!, id);
   return ids;
+}
+
+/** Ids that ordinary text may turn into: never a control token, whatever the text spells. */
+export function mergeableIds({ tokens, kinds }: Pick<Vocabulary, "tokens" | "kinds">): Map<string, number> {
+  const ids = idsByText(tokens);
+  for (const [text, id] of ids) {
+    const kind = kinds[id];
+    if (kind !== TOKEN_KIND.NORMAL && kind !== TOKEN_KIND.BYTE) ids.delete(text);
+  }
+  return ids;
+}
+
+/** The unknown token counts as structure: it stands for no text of its own. */
+export function isStructureKind(kind: number | undefined): boolean {
+  return kind === TOKEN_KIND.CONTROL || kind === TOKEN_KIND.UNKNOWN;
 }
