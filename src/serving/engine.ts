@@ -1,0 +1,194 @@
+/**
+ * Scheduler and backend as one machine that moves when somebody calls `step`. It runs nothing in the background: with a
+ * synchronous backend `step` is synchronous from end to end, and no promise is shared between its callers.
+ *
+ * Faults stay small. A refused batch (any plain Error of the backend) fails the sequences of that batch. A lost backend
+ * (`BackendCrash`) fails them too, and then the engine is dead: all KV content is forgotten, sequences that were not in
+ * that step go back to the queue with their tokens, and the owner is told to bring a new backend (`replaceBackend`).
+ */
+import { overloaded } from "../protocol/errors.ts";
+import { type Backend, BackendCrash, type BackendLimits, type MaybePromise, type StepResult } from "./backend.ts";
+import { BlockManager } from "./block-manager.ts";
+import type { EngineStats } from "./language-model.ts";
+import { Scheduler } from "./scheduler.ts";
+import type { Sequence } from "./sequence.ts";
+import type { StepPlan } from "./step-plan.ts";
+
+/** What an engine may take on. Where a value is left out the backend's own limit holds. */
+export interface EngineLimits {
+  /** Most sequences in the queue beyond those that could run at once; more are refused with 429. */
+  numWaitingMax: number;
+  /** Most tokens of a step, at most the backend's `maxBatchTokens`. */
+  tokenBudget?: number;
+  /** Most prompt tokens of a step while others decode: the longest a running stream waits for a prompt. */
+  prefillChunkTokens?: number;
+  /** Most sequences that run at once, at most the backend's `maxBatchSequences`. */
+  numRunningMax?: number;
+  /** false = every prompt is computed whole (measurements). */
+  prefixCache?: boolean;
+}
+
+export interface EngineOptions {
+  backend: Backend;
+  limits: EngineLimits;
+  /** The backend is lost: dispose of it, build another, call `replaceBackend` (or `shutdown`). */
+  onCrash: (error: BackendCrash) => void;
+  /** For the log: a step failed, with the requests that were in it. The clients only see a request id. */
+  onFault?: (error: unknown, requestIds: string[]) => void;
+}
+
+export class Engine {
+  /** Longest sequence (prompt and output): what the model can and the pool can hold. */
+  readonly contextLength: number;
+  readonly limits: BackendLimits;
+  readonly #options: EngineOptions;
+  readonly #blocks: BlockManager;
+  readonly #scheduler: Scheduler;
+  /** null = dead, waiting for `replaceBackend`. */
+  #backend: Backend | null;
+  #inFlight: Promise<boolean> | null = null;
+  #revival: PromiseWithResolvers<void> | null = null;
+  /** Why nothing more is taken on, after `shutdown`. */
+  #shutdownError: Error | null = null;
+
+  constructor(options: EngineOptions) {
+    const { backend, limits } = options;
+    this.#options = options;
+    this.#backend = backend;
+    this.limits = { ...backend.limits };
+    this.#blocks = new BlockManager({
+      numBlocks: backend.limits.numBlocks,
+      blockTokens: backend.limits.blockTokens,
+      prefixCache: limits.prefixCache ?? true,
+    });
+    const tokenBudget = Math.min(limits.tokenBudget ?? Number.POSITIVE_INFINITY, backend.limits.maxBatchTokens);
+    this.#scheduler = new Scheduler(this.#blocks, {
+      tokenBudget,
+      prefillChunkTokens: limits.prefillChunkTokens ?? tokenBudget,
+      numRunningMax: Math.min(limits.numRunningMax ?? Number.POSITIVE_INFINITY, backend.limits.maxBatchSequences),
+      vocabSize: backend.limits.vocabSize,
+    });
+    this.contextLength = Math.min(backend.limits.contextLength, backend.limits.numBlocks * backend.limits.blockTokens);
+  }
+
+  get isAlive(): boolean {
+    return this.#backend !== null;
+  }
+
+  get stats(): EngineStats {
+    return {
+      numRunning: this.#scheduler.running.length,
+      numWaiting: this.#scheduler.numWaiting,
+      numBlocks: this.#blocks.numBlocks,
+      numFreeBlocks: this.#blocks.numFreeBlocks,
+      numCachedBlocks: this.#blocks.numCachedBlocks,
+      ...this.#scheduler.stats,
+    };
+  }
+
+  /** Queues sequences, all or none. Throws `ApiError` 429 when the queue is full. */
+  add(sequences: readonly Sequence[]): void {
+    if (this.#shutdownError !== null) throw this.#shutdownError;
+    const { numWaiting, numRunningMax, running } = this.#scheduler;
+    const { numWaitingMax } = this.#options.limits;
+    const numPlaces = numWaitingMax + numRunningMax - running.length - numWaiting;
+    if (sequences.length > numPlaces) throw overloaded(numWaiting, numWaitingMax);
+    for (const sequence of sequences) this.#scheduler.add(sequence);
+  }
+
+  /** Ends a sequence and frees its place and blocks at once; safe at any time, also while a step is under way. */
+  abort(sequence: Sequence): void {
+    this.#scheduler.abort(sequence);
+  }
+
+  /**
+   * Computes one step for every running sequence. While one is under way, every caller gets the same promise.
+   * @returns false when there was nothing to do, or no backend to do it
+   */
+  step(): MaybePromise<boolean> {
+    if (this.#inFlight !== null) return this.#inFlight;
+    if (this.#backend === null) return false;
+    const plan = this.#scheduler.schedule();
+    if (plan === null) return false;
+    let result: MaybePromise<StepResult>;
+    try {
+      result = this.#backend.step(plan.batch);
+    } catch (error) {
+      return this.#fail(plan, error);
+    }
+    if (!(result instanceof Promise)) return this.#complete(plan, result);
+    this.#inFlight = result.then(
+      (value) => this.#land(() => this.#complete(plan, value)),
+      (error) => this.#land(() => this.#fail(plan, error)),
+    );
+    return this.#inFlight;
+  }
+
+  /** Goes on with a new backend of the same limits. */
+  replaceBackend(backend: Backend): void {
+    if (this.#backend !== null) throw new Error("The engine has a backend; only a lost one can be replaced.");
+    for (const name of Object.keys(this.limits) as (keyof BackendLimits)[]) {
+      if (backend.limits[name] !== this.limits[name]) {
+        throw new Error(
+          `The new backend has ${name} = ${backend.limits[name]}, the lost one had ${this.limits[name]}.`,
+        );
+      }
+    }
+    this.#backend = backend;
+    this.#revival?.resolve();
+    this.#revival = null;
+  }
+
+  /** Resolves when a dead engine has a backend again or was shut down; at once for a live one. */
+  whenAlive(): Promise<void> {
+    if (this.#backend !== null) return Promise.resolve();
+    this.#revival ??= Promise.withResolvers();
+    return this.#revival.promise;
+  }
+
+  /** Fails everything that runs or waits with `error`, and from now on whatever is added. */
+  shutdown(error: Error): void {
+    this.#shutdownError = error;
+    for (const sequence of [...this.#scheduler.running, ...this.#scheduler.waiting]) {
+      this.#scheduler.fail(sequence, error);
+    }
+    this.#revival?.resolve();
+    this.#revival = null;
+  }
+
+  /** For tests: throws where scheduler and blocks are in a state they must never be in. */
+  checkInvariants(): void {
+    this.#scheduler.checkInvariants();
+  }
+
+  /** For tests: free blocks whose content nobody may read any more. */
+  vacantBlocks(): number[] {
+    return Array.from({ length: this.#blocks.numBlocks }, (_, block) => block).filter((b) => this.#blocks.isVacant(b));
+  }
+
+  #land(finish: () => boolean): boolean {
+    this.#inFlight = null;
+    return finish();
+  }
+
+  #complete(plan: StepPlan, result: StepResult): boolean {
+    if (result.rows.length !== plan.numOutputs) {
+      return this.#fail(plan, new Error(`The backend returned ${result.rows.length} rows, not ${plan.numOutputs}.`));
+    }
+    this.#scheduler.complete(plan, result);
+    return true;
+  }
+
+  #fail(plan: StepPlan, error: unknown): boolean {
+    this.#options.onFault?.(error, [...new Set(plan.sequences.map((sequence) => sequence.requestId))]);
+    const isCrash = error instanceof BackendCrash;
+    // Dead before anybody hears of it: a listener that reads on must not reach the lost backend.
+    if (isCrash) this.#backend = null;
+    this.#scheduler.drop(plan, error);
+    if (isCrash) {
+      this.#scheduler.forgetBlocks();
+      this.#options.onCrash(error);
+    }
+    return true;
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * One request being answered: its sequences in the engine, its choices as text, its events in a queue.
+ *
+ * Whoever calls `next` drives the engine while the own queue is empty, so a step made for one reader fills the queues of
+ * all. A reader that stops costs only its own queue, and that is bounded: at most one `delta` for each token it asked
+ * for, and a handful of others.
+ */
+import { ApiError, internalError } from "../protocol/errors.ts";
+import type { GenerateEvent, GenerateRequest, TokenLogprob } from "../protocol/generate.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { transcriptAfter } from "../text/transcript.ts";
+import type { MaybePromise, RowResult } from "./backend.ts";
+import { Choice } from "./choice.ts";
+import type { Engine } from "./engine.ts";
+import { EventQueue } from "./event-queue.ts";
+import type { Generation, Transcript } from "./language-model.ts";
+import type { EncodedPrompt } from "./prompt-encoder.ts";
+import { choiceKey } from "./rng-key.ts";
+import { Sequence, type SequenceListener } from "./sequence.ts";
+import { tokenLogprob } from "./token-logprob.ts";
+
+export interface GenerationOptions {
+  model: string;
+  request: GenerateRequest;
+  prompts: readonly EncodedPrompt[];
+  /** Most tokens of a choice, for each prompt. */
+  maxTokens: readonly number[];
+  /** Seed, as two u32 lanes. */
+  seed: readonly [number, number];
+  engine: Engine;
+  tokenizer: Tokenizer;
+  /** Milliseconds; only differences count. */
+  clock: () => number;
+}
+
+export class TextGeneration implements Generation {
+  readonly requestId: string;
+  readonly numPromptTokens: number;
+  /** One for each prompt, its further choices as siblings: what the engine is to add. */
+  readonly sequences: readonly Sequence[];
+  readonly #options: GenerationOptions;
+  readonly #choices: Choice[] = [];
+  readonly #allSequences: Sequence[] = [];
+  readonly #events = new EventQueue<GenerateEvent>();
+  readonly #createdMs: number;
+  #firstAdmittedMs: number | null = null;
+  #firstTokenMs: number | null = null;
+  #hasEnded = false;
+
+  constructor(options: GenerationOptions) {
+    this.#options = options;
+    this.#createdMs = options.clock();
+    this.requestId = options.request.requestId;
+    this.numPromptTokens = options.prompts.reduce((sum, prompt) => sum + prompt.tokens.length, 0);
+    this.sequences = options.prompts.map((prompt, promptIndex) => this.#sequenceOf(prompt, promptIndex));
+  }
+
+  /** No event will come any more (some may still be queued). */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  next(): MaybePromise<GenerateEvent | null> {
+    while (true) {
+      const event = this.poll();
+      if (event !== null || this.#hasEnded) return event;
+      const isMoved = this.#options.engine.step();
+      if (isMoved === true) continue;
+      return this.#nextLater(isMoved);
+    }
+  }
+
+  poll(): GenerateEvent | null {
+    return this.#events.shift();
+  }
+
+  abort(): void {
+    this.#end();
+    this.#events.clear();
+  }
+
+  transcript(): Transcript {
+    const { tokenizer, prompts } = this.#options;
+    return transcriptAfter(tokenizer, prompts[0]!, this.#allSequences[0]!.outputTokens, this.#choices[0]!.text);
+  }
+
+  /** @param step of an asynchronous backend, or false: there is no backend to step */
+  async #nextLater(step: Promise<boolean> | false): Promise<GenerateEvent | null> {
+    const { engine } = this.#options;
+    let isMoved = await step;
+    while (true) {
+      const event = this.poll();
+      if (event !== null || this.#hasEnded) return event;
+      if (!isMoved && engine.isAlive) throw new Error(`Request ${this.requestId} is open, but no sequence can run.`);
+      if (!isMoved) await engine.whenAlive();
+      isMoved = await engine.step();
+    }
+  }
+
+  #sequenceOf(prompt: EncodedPrompt, promptIndex: number): Sequence {
+    const { request, seed } = this.#options;
+    const scores: TokenLogprob[] | null = request.echo && request.logprobs !== null ? [] : null;
+    const sequences: Sequence[] = [];
+    // Backwards, because the first choice is the one that carries the others.
+    for (let i = request.n - 1; i >= 0; i--) {
+      const sequence = new Sequence({
+        requestId: request.requestId,
+        promptTokens: prompt.tokens,
+        maxTokens: this.#options.maxTokens[promptIndex]!,
+        sampling: request.sampling,
+        rngKey: choiceKey(seed, i),
+        numLogprobs: request.logprobs,
+        scorePrompt: scores !== null,
+        cacheSalt: request.cacheSalt,
+        listener: this.#listener(prompt, promptIndex * request.n + i, scores),
+        siblings: i === 0 ? sequences.toReversed() : [],
+      });
+      sequences.push(sequence);
+    }
+    this.#allSequences.push(...sequences.reverse());
+    return sequences[0]!;
+  }
+
+  #listener(prompt: EncodedPrompt, index: number, scores: TokenLogprob[] | null): SequenceListener {
+    const { request, tokenizer } = this.#options;
+    const choice = new Choice({
+      index,
+      tokenizer,
+      stopStrings: request.stopStrings,
+      stopTokenIds: new Set(request.stopTokenIds),
+      ignoreEos: request.ignoreEos,
+      numLogprobs: request.logprobs,
+      emit: (event) => this.#events.push(event),
+    });
+    this.#choices[index] = choice;
+    return {
+      admitted: () => this.#start(),
+      promptScored: (position, row) => {
+        if (position === 1) scores!.push(tokenLogprob(tokenizer, prompt.tokens[0]!, null, []));
+        scores!.push(tokenLogprob(tokenizer, prompt.tokens[position]!, row.logprob, row.top));
+      },
+      prefilled: () => {
+        if (!request.echo) return;
+        // A prompt of one token has no row that scores anything.
+        if (scores?.length === 0) scores.push(tokenLogprob(tokenizer, prompt.tokens[0]!, null, []));
+        this.#events.push({ type: "prompt", index, text: prompt.visibleText, tokens: scores });
+      },
+      token: (row: RowResult) => {
+        this.#firstTokenMs ??= this.#options.clock();
+        return choice.push(row);
+      },
+      finished: (reason) => {
+        choice.finish(reason);
+        if (this.#choices.every((other) => other.isFinished)) this.#done();
+      },
+      failed: (error) => this.#fail(error),
+    };
+  }
+
+  /** With several prompts the event counts the cached tokens of those admitted so far; `done` counts all. */
+  #start(): void {
+    if (this.#firstAdmittedMs !== null) return;
+    this.#firstAdmittedMs = this.#options.clock();
+    this.#events.push({
+      type: "start",
+      model: this.#options.model,
+      promptTokens: this.numPromptTokens,
+      cachedTokens: this.#numCachedTokens(),
+    });
+  }
+
+  #done(): void {
+    this.#hasEnded = true;
+    const nowMs = this.#options.clock();
+    this.#events.push({
+      type: "done",
+      usage: {
+        promptTokens: this.numPromptTokens,
+        completionTokens: this.#choices.reduce((sum, choice) => sum + choice.numTokens, 0),
+        cachedTokens: this.#numCachedTokens(),
+      },
+      timings: {
+        queueMs: this.#firstAdmittedMs! - this.#createdMs,
+        ttftMs: (this.#firstTokenMs ?? nowMs) - this.#createdMs,
+        totalMs: nowMs - this.#createdMs,
+      },
+    });
+  }
+
+  #fail(error: unknown): void {
+    if (this.#hasEnded) return;
+    this.#start();
+    this.#end();
+    const shown = error instanceof ApiError ? error : internalError(this.requestId);
+    const { status, type: errorType, code, param, message } = shown;
+    this.#events.push({ type: "error", status, errorType, code, param, message });
+  }
+
+  #end(): void {
+    this.#hasEnded = true;
+    for (const sequence of this.#allSequences) this.#options.engine.abort(sequence);
+  }
+
+  #numCachedTokens(): number {
+    return this.sequences.reduce((sum, sequence) => sum + (sequence.numCachedTokens ?? 0), 0);
+  }
+}

@@ -1,0 +1,339 @@
+/**
+ * Decides what every step computes. Continuous batching (Yu et al., Orca 2022) with chunked prefill (Agrawal et al.,
+ * Sarathi-Serve 2024): in each step every decoding sequence gets its one token first, then prompts get chunks of what
+ * the token budget has left, then waiting requests are admitted, first come first served.
+ *
+ * Why every admitted request finishes, whatever the budget (≥ 1) and the pool (≥ one sequence):
+ *  - at most `tokenBudget` sequences run, so every decode fits in every step and, while any prompt is unfinished, at
+ *    least one token of the budget is left for the first of them;
+ *  - a prompt's blocks are all taken at admission, so only decodes ask for blocks later; where none is free, the
+ *    latest-admitted sequence is preempted. The first-admitted is preempted only if it is alone, but alone it fits
+ *    (checked in `add`). So it advances in every step and ends, and another becomes the first;
+ *  - with nothing running every block is free, so the head of the queue is always admitted then.
+ *
+ * A preempted sequence goes to the head of the queue and gives up its blocks; their full ones stay in the prefix cache,
+ * so computing them again usually costs little. `schedule` and `complete` are apart, so that a backend may answer later.
+ */
+import type { RowResult, StepResult } from "./backend.ts";
+import type { BlockManager, PrefixMatch } from "./block-manager.ts";
+import type { Sequence } from "./sequence.ts";
+import { SequenceQueue } from "./sequence-queue.ts";
+import { StepPlan } from "./step-plan.ts";
+
+export interface SchedulerOptions {
+  /** Most tokens of a step over all sequences. */
+  tokenBudget: number;
+  /** Most prompt tokens of a step while something decodes: bounds how long a long prompt delays the others' tokens. */
+  prefillChunkTokens: number;
+  /** Most sequences that run at once. */
+  numRunningMax: number;
+  /** Size of the vocabulary, to reject a backend's nonsense. */
+  vocabSize: number;
+}
+
+export interface SchedulerStats {
+  prefixQueriedTokens: number;
+  prefixHitTokens: number;
+  numPreemptions: number;
+  numSteps: number;
+  numStepTokens: number;
+}
+
+export class Scheduler {
+  readonly stats: SchedulerStats = {
+    prefixQueriedTokens: 0,
+    prefixHitTokens: 0,
+    numPreemptions: 0,
+    numSteps: 0,
+    numStepTokens: 0,
+  };
+  readonly numRunningMax: number;
+  readonly #blocks: BlockManager;
+  readonly #tokenBudget: number;
+  readonly #prefillChunkTokens: number;
+  readonly #vocabSize: number;
+  /** In order of admission. */
+  readonly #running: Sequence[] = [];
+  readonly #waiting = new SequenceQueue();
+  readonly #sparePlans: StepPlan[] = [];
+
+  constructor(blocks: BlockManager, options: SchedulerOptions) {
+    for (const name of ["tokenBudget", "prefillChunkTokens", "numRunningMax"] as const) {
+      if (!Number.isInteger(options[name]) || options[name] < 1) {
+        throw new Error(`Scheduler option ${name} must be an integer of at least 1, got ${options[name]}.`);
+      }
+    }
+    this.#blocks = blocks;
+    this.#tokenBudget = options.tokenBudget;
+    this.#prefillChunkTokens = options.prefillChunkTokens;
+    this.#vocabSize = options.vocabSize;
+    this.numRunningMax = Math.min(options.numRunningMax, options.tokenBudget);
+  }
+
+  get running(): readonly Sequence[] {
+    return this.#running;
+  }
+
+  get waiting(): Iterable<Sequence> {
+    return this.#waiting;
+  }
+
+  get numWaiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Queues a sequence (with its siblings). The caller has checked the queue's bound. */
+  add(sequence: Sequence): void {
+    const numBlocks = this.#blocks.numBlocksFor(sequence.numTokensMax);
+    if (numBlocks > this.#blocks.numBlocks) {
+      throw new Error(
+        `A sequence of up to ${sequence.numTokensMax} tokens needs ${numBlocks} KV blocks of ` +
+          `${this.#blocks.blockTokens} tokens; the pool has ${this.#blocks.numBlocks}. Lower its maxTokens.`,
+      );
+    }
+    this.#waiting.pushBack(sequence);
+  }
+
+  /** Ends a sequence now and frees what it holds; siblings that are not born yet end with it. Safe at any time. */
+  abort(sequence: Sequence): void {
+    if (sequence.status === "waiting") this.#waiting.remove(sequence);
+    if (sequence.status === "running") this.#stopRunning(sequence);
+    sequence.status = "finished";
+    for (const sibling of sequence.siblings) sibling.status = "finished";
+  }
+
+  /** The next step, or null when there is nothing to do. Hand it back through `complete` or `drop`. */
+  schedule(): StepPlan | null {
+    const plan = this.#sparePlans.pop() ?? new StepPlan();
+    const numPreemptionsBefore = this.stats.numPreemptions;
+    this.#scheduleDecodes(plan);
+    const numDecodes = plan.numTokens;
+    this.#schedulePrefills(plan, numDecodes);
+    // A pool that was just too small for those who run has no room for more.
+    if (this.stats.numPreemptions === numPreemptionsBefore) this.#admit(plan, numDecodes);
+    if (plan.numTokens === 0) {
+      this.#recycle(plan);
+      return null;
+    }
+    this.stats.numSteps++;
+    this.stats.numStepTokens += plan.numTokens;
+    return plan;
+  }
+
+  /** Takes in what a step computed. A listener that throws fails its own sequence only. */
+  complete(plan: StepPlan, result: StepResult): void {
+    let row = 0;
+    for (let i = 0; i < plan.sequences.length; i++) {
+      const sequence = plan.sequences[i]!;
+      const numRows = plan.batch.sequences[i]!.outputs.length;
+      if (sequence.status === "running") {
+        try {
+          this.#advance(sequence, plan.chunks[i]!, result.rows, row, row + numRows);
+        } catch (error) {
+          this.fail(sequence, error);
+        }
+      }
+      row += numRows;
+    }
+    this.#recycle(plan);
+  }
+
+  /** Every sequence of a step that could not be computed fails. */
+  drop(plan: StepPlan, error: unknown): void {
+    for (const sequence of plan.sequences) this.fail(sequence, error);
+    this.#recycle(plan);
+  }
+
+  fail(sequence: Sequence, error: unknown): void {
+    if (sequence.status === "finished") return;
+    this.abort(sequence);
+    sequence.listener.failed(error);
+  }
+
+  /** The content of all blocks is lost: whoever runs starts again from its tokens, and no prefix is known any more. */
+  forgetBlocks(): void {
+    while (this.#running.length > 0) this.#preemptLast();
+    this.#blocks.forgetContent();
+  }
+
+  /** Throws where the scheduler's and the blocks' states disagree. For tests. */
+  checkInvariants(): void {
+    const tables = this.#running.map((sequence) => sequence.table!);
+    this.#blocks.checkInvariants(tables);
+    if (this.#running.length > this.numRunningMax) throw new Error(`${this.#running.length} sequences run.`);
+    for (const sequence of this.#running) {
+      if (sequence.status !== "running") throw new Error(`A running sequence is ${sequence.status}.`);
+      const numCovered = sequence.table!.numBlocks * this.#blocks.blockTokens;
+      if (sequence.numComputed > numCovered) throw new Error("KV beyond the block table.");
+      if (sequence.numRemaining < 1) throw new Error("A running sequence has nothing to compute.");
+    }
+    for (const sequence of this.#waiting) {
+      if (sequence.status !== "waiting" || sequence.table !== null) throw new Error("A waiting sequence holds blocks.");
+    }
+  }
+
+  #scheduleDecodes(plan: StepPlan): void {
+    // The victims of a preemption are taken from the end, so never from those already planned.
+    for (let i = 0; i < this.#running.length; i++) {
+      const sequence = this.#running[i]!;
+      if (sequence.numRemaining > 1) continue;
+      while (sequence.status === "running" && !this.#prepareWrite(plan, sequence, 1)) this.#preemptLast();
+      if (sequence.status === "running") plan.add(sequence, 1);
+    }
+  }
+
+  #schedulePrefills(plan: StepPlan, numDecodes: number): void {
+    for (const sequence of this.#running) {
+      if (sequence.numRemaining === 1) continue;
+      const numTokens = Math.min(sequence.numRemaining, this.#numPrefillLeft(plan, numDecodes));
+      if (numTokens === 0) return;
+      plan.add(sequence, numTokens);
+    }
+  }
+
+  #admit(plan: StepPlan, numDecodes: number): void {
+    while (this.#running.length < this.numRunningMax) {
+      const sequence = this.#waiting.first;
+      const numLeft = this.#numPrefillLeft(plan, numDecodes);
+      if (sequence === null || numLeft === 0) return;
+      const match = this.#blocks.match(sequence, sequence.cacheSalt, sequence.numReusableMax);
+      if (this.#isPrefixComing(sequence, match)) return;
+      const numNeeded = this.#blocks.numBlocksFor(sequence.numTokens) - match.numBlocks + match.numFree;
+      // One block for each who runs already: they will grow, and to preempt the newcomer at once would waste its work.
+      if (numNeeded + this.#running.length > this.#blocks.numFreeBlocks) return;
+      this.#waiting.remove(sequence);
+      this.#start(plan, sequence, match);
+      plan.add(sequence, Math.min(sequence.numRemaining, numLeft));
+    }
+  }
+
+  #start(plan: StepPlan, sequence: Sequence, match: PrefixMatch): void {
+    sequence.table = this.#blocks.open(sequence.cacheSalt, match);
+    sequence.numComputed = match.numBlocks * this.#blocks.blockTokens;
+    sequence.status = "running";
+    this.#running.push(sequence);
+    this.#prepareWrite(plan, sequence, sequence.numRemaining);
+    if (sequence.numCachedTokens === null) {
+      sequence.numCachedTokens = sequence.numComputed;
+      this.stats.prefixQueriedTokens += sequence.numTokens;
+      this.stats.prefixHitTokens += sequence.numComputed;
+      sequence.listener.admitted(sequence);
+    }
+  }
+
+  /**
+   * Is the next block of `sequence`'s prefix being computed right now by another? Then waiting for it is cheaper than
+   * computing it twice. It ends after a bounded time: the other is running, so it advances or leaves.
+   */
+  #isPrefixComing(sequence: Sequence, match: PrefixMatch): boolean {
+    if (!this.#blocks.prefixCache) return false;
+    const blockTokens = this.#blocks.blockTokens;
+    const start = match.numBlocks * blockTokens;
+    const end = start + blockTokens;
+    if (end > sequence.numReusableMax) return false;
+    const lastMatched = match.blocks[match.numBlocks - 1];
+    return this.#running.some((other) => {
+      if (other.numComputed >= end || other.numTokens < end || other.cacheSalt !== sequence.cacheSalt) return false;
+      if (match.numBlocks > 0 && other.table!.at(match.numBlocks - 1) !== lastMatched) return false;
+      for (let position = start; position < end; position++) {
+        if (other.tokenAt(position) !== sequence.tokenAt(position)) return false;
+      }
+      return true;
+    });
+  }
+
+  #advance(sequence: Sequence, numTokens: number, rows: RowResult[], rowStart: number, rowEnd: number): void {
+    sequence.numComputed += numTokens;
+    this.#blocks.commit(sequence.table!, sequence, sequence.numComputed);
+    const isSampled = sequence.numRemaining === 0 && sequence.maxTokens > 0;
+    const numSamples = isSampled ? 1 + sequence.siblings.length : 0;
+    const firstSample = rowEnd - numSamples;
+    for (let row = rowStart; row < firstSample; row++) {
+      sequence.listener.promptScored(++sequence.numScored, rows[row]!);
+    }
+    if (sequence.numRemaining > 0) return;
+    const siblings = sequence.siblings;
+    // Before the first choice is accepted: it may end with its first token and give the prompt's blocks back.
+    if (siblings.length > 0) this.#fork(sequence);
+    this.#accept(sequence, isSampled ? rows[firstSample]! : null);
+    for (let i = 0; i < siblings.length; i++) {
+      this.#accept(siblings[i]!, isSampled ? rows[firstSample + 1 + i]! : null);
+    }
+  }
+
+  /** The siblings of a computed prompt begin: with its blocks where there is a place, else at the head of the queue. */
+  #fork(sequence: Sequence): void {
+    const siblings = sequence.siblings;
+    sequence.siblings = [];
+    const homeless: Sequence[] = [];
+    for (const sibling of siblings) {
+      if (sibling.status === "finished") continue;
+      sibling.numScored = sequence.numScored;
+      sibling.numCachedTokens = 0;
+      if (this.#running.length < this.numRunningMax) {
+        sibling.table = this.#blocks.fork(sequence.table!);
+        sibling.numComputed = sequence.numComputed;
+        sibling.status = "running";
+        this.#running.push(sibling);
+      } else {
+        sibling.status = "waiting";
+        homeless.push(sibling);
+      }
+    }
+    for (const sibling of homeless.reverse()) this.#waiting.pushFront(sibling);
+  }
+
+  /** The row of the last known token is here. @param row null where no token was wanted (`maxTokens` 0) */
+  #accept(sequence: Sequence, row: RowResult | null): void {
+    if (sequence.status === "finished") return;
+    try {
+      if (sequence.outputTokens.length === 0) sequence.listener.prefilled();
+      const isStopped = row !== null && this.#append(sequence, row);
+      if (!isStopped && sequence.outputTokens.length < sequence.maxTokens) return;
+      this.abort(sequence);
+      sequence.listener.finished(isStopped ? "stop" : "length");
+    } catch (error) {
+      this.abort(sequence);
+      sequence.listener.failed(error);
+    }
+  }
+
+  #append(sequence: Sequence, row: RowResult): boolean {
+    if (!(row.token >= 0 && row.token < this.#vocabSize)) {
+      throw new Error(`The backend sampled token ${row.token}; the vocabulary has ${this.#vocabSize}.`);
+    }
+    sequence.outputTokens.push(row.token);
+    return sequence.listener.token(row);
+  }
+
+  #prepareWrite(plan: StepPlan, sequence: Sequence, numTokens: number): boolean {
+    const start = sequence.numComputed;
+    return this.#blocks.prepareWrite(sequence.table!, start, start + numTokens, plan.batch.copies);
+  }
+
+  #numPrefillLeft(plan: StepPlan, numDecodes: number): number {
+    const numLeft = this.#tokenBudget - plan.numTokens;
+    if (numDecodes === 0) return numLeft;
+    return Math.min(numLeft, this.#prefillChunkTokens - (plan.numTokens - numDecodes));
+  }
+
+  #preemptLast(): void {
+    const sequence = this.#running[this.#running.length - 1]!;
+    this.#stopRunning(sequence);
+    sequence.status = "waiting";
+    this.#waiting.pushFront(sequence);
+    this.stats.numPreemptions++;
+  }
+
+  #stopRunning(sequence: Sequence): void {
+    this.#running.splice(this.#running.lastIndexOf(sequence), 1);
+    this.#blocks.release(sequence.table!);
+    sequence.table = null;
+    sequence.numComputed = 0;
+  }
+
+  #recycle(plan: StepPlan): void {
+    plan.clear();
+    this.#sparePlans.push(plan);
+  }
+}

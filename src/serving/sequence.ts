@@ -1,0 +1,164 @@
+/**
+ * One choice being generated, as the scheduler sees it: tokens, how many of them have their KV computed, blocks, and
+ * what to tell its owner. Prefill and decode are not two modes: a step computes positions
+ * [numComputed, numComputed + chunk), and where that reaches the last known token, its row is sampled.
+ *
+ * waiting ─▶ running ─▶ finished; running ─▶ waiting when preempted (its blocks are given up, its tokens are kept and
+ * computed again). Parallel samples of one prompt are one sequence with `siblings` until the prompt is computed; then
+ * the last row is sampled once for each and the siblings fork its blocks.
+ */
+
+import type { SamplingParams } from "../protocol/generate.ts";
+import type { RowOutput, RowResult, RowSample, StepSequence } from "./backend.ts";
+import type { BlockTable } from "./block-table.ts";
+
+/** What the owner of a sequence hears. No method may call back into the scheduler, except `failed`, which may abort. */
+export interface SequenceListener {
+  /** First place in a batch; `numCachedTokens` is known. Not called for siblings. */
+  admitted(sequence: Sequence): void;
+  /** With `scorePrompt`: the row that predicts prompt token `position` (1 … numPromptTokens − 1), in order, each once. */
+  promptScored(position: number, row: RowResult): void;
+  /** The prompt is computed, before the first token. Called for siblings too. */
+  prefilled(): void;
+  /** A token was generated. @returns true to end the sequence here */
+  token(row: RowResult): boolean;
+  /** The end: "stop" when `token` said so, "length" when `maxTokens` is reached. The blocks are free already. */
+  finished(reason: "stop" | "length"): void;
+  /** The step it was in failed. Nothing more will be heard. */
+  failed(error: unknown): void;
+}
+
+export interface SequenceOptions {
+  requestId: string;
+  promptTokens: readonly number[];
+  /** Most tokens to generate; 0 = only compute the prompt. */
+  maxTokens: number;
+  sampling: SamplingParams;
+  rngKey: [number, number];
+  numLogprobs: number | null;
+  /** Report the logprob of every prompt token; those rows must be computed, so the prefix cache is not used for them. */
+  scorePrompt: boolean;
+  cacheSalt: string;
+  listener: SequenceListener;
+  /** Further samples of the same prompt. They are not added to the scheduler themselves. */
+  siblings?: Sequence[];
+}
+
+/** "unborn": a sibling whose prompt is still being computed. */
+export type SequenceStatus = "unborn" | "waiting" | "running" | "finished";
+
+export class Sequence {
+  readonly requestId: string;
+  readonly promptTokens: readonly number[];
+  readonly outputTokens: number[] = [];
+  readonly maxTokens: number;
+  readonly scorePrompt: boolean;
+  readonly cacheSalt: string;
+  readonly listener: SequenceListener;
+  siblings: Sequence[];
+
+  status: SequenceStatus = "waiting";
+  /** Present while running. */
+  table: BlockTable | null = null;
+  /** Positions whose KV is in `table`. */
+  numComputed = 0;
+  /** Prompt positions whose row has been reported (`scorePrompt`). */
+  numScored = 0;
+  /** Prompt tokens found in the prefix cache at the first admission; null before it. */
+  numCachedTokens: number | null = null;
+
+  readonly #numLogprobs: number | null;
+  readonly #sample: RowSample;
+  /** Reused for every decode step: no garbage per token. */
+  readonly #decodeToken: number[] = [0];
+  readonly #decodeOutputs: RowOutput[];
+  readonly #step: StepSequence;
+
+  constructor(options: SequenceOptions) {
+    if (options.promptTokens.length === 0) throw new Error("A sequence needs at least one prompt token.");
+    this.requestId = options.requestId;
+    this.promptTokens = options.promptTokens;
+    this.maxTokens = options.maxTokens;
+    this.scorePrompt = options.scorePrompt;
+    this.cacheSalt = options.cacheSalt;
+    this.listener = options.listener;
+    this.siblings = options.siblings ?? [];
+    for (const sibling of this.siblings) sibling.status = "unborn";
+    this.#numLogprobs = options.numLogprobs;
+    this.#sample = {
+      params: options.sampling,
+      rngKey: options.rngKey,
+      rngCounter: 0,
+      promptTokens: this.promptTokens,
+      outputTokens: this.outputTokens,
+    };
+    this.#decodeOutputs = [this.#sampleRow(0)];
+    this.#step = { tokens: this.#decodeToken, startPosition: 0, blockTable: [], outputs: this.#decodeOutputs };
+  }
+
+  get numTokens(): number {
+    return this.promptTokens.length + this.outputTokens.length;
+  }
+
+  /** Tokens still to be computed before the next one can be sampled; 1 = decode. */
+  get numRemaining(): number {
+    return this.numTokens - this.numComputed;
+  }
+
+  /** Most tokens (prompt and output) it can ever have. */
+  get numTokensMax(): number {
+    return this.promptTokens.length + this.maxTokens;
+  }
+
+  /** How far the prefix cache may be used: the last token is always computed, and so is every row yet to be scored. */
+  get numReusableMax(): number {
+    const isScoring = this.scorePrompt && this.numScored < this.promptTokens.length - 1;
+    return isScoring ? this.numScored : this.numTokens - 1;
+  }
+
+  tokenAt(position: number): number {
+    const numPrompt = this.promptTokens.length;
+    return position < numPrompt ? this.promptTokens[position]! : this.outputTokens[position - numPrompt]!;
+  }
+
+  /**
+   * This sequence's part of a batch: the next `numTokens` positions. The object is reused by the next call.
+   * Outputs come as: prompt rows to score, in order; then its own sample; then one sample for each sibling.
+   */
+  stepInput(numTokens: number): StepSequence {
+    const step = this.#step;
+    step.startPosition = this.numComputed;
+    step.blockTable = this.table!.view;
+    const samples = this.numComputed + numTokens === this.numTokens && this.maxTokens > 0;
+    if (numTokens === 1 && samples && this.siblings.length === 0) {
+      this.#decodeToken[0] = this.tokenAt(this.numComputed);
+      this.#sample.rngCounter = this.outputTokens.length;
+      this.#decodeOutputs[0]!.row = 0;
+      step.tokens = this.#decodeToken;
+      step.outputs = this.#decodeOutputs;
+      return step;
+    }
+    const start = this.numComputed;
+    step.tokens = Array.from({ length: numTokens }, (_, row) => this.tokenAt(start + row));
+    step.outputs = [];
+    if (this.scorePrompt) {
+      const end = Math.min(start + numTokens, this.promptTokens.length - 1);
+      for (let position = Math.max(start, this.numScored); position < end; position++) {
+        step.outputs.push(this.#scoreRow(position - start, this.promptTokens[position + 1]!));
+      }
+    }
+    if (samples) {
+      this.#sample.rngCounter = this.outputTokens.length;
+      for (const choice of [this, ...this.siblings]) step.outputs.push(choice.#sampleRow(numTokens - 1));
+    }
+    return step;
+  }
+
+  #sampleRow(row: number): RowOutput {
+    return { row, sample: this.#sample, scoreToken: null, numLogprobs: this.#numLogprobs, wantLogits: false };
+  }
+
+  #scoreRow(row: number, scoreToken: number): RowOutput {
+    return { row, sample: null, scoreToken, numLogprobs: this.#numLogprobs ?? 0, wantLogits: false };
+  }
+}
