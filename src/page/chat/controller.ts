@@ -1,0 +1,260 @@
+/**
+ * What the page does when the reader acts: talks to the server and tells the store. One instance for the page; answers
+ * of several conversations may run at once, each with its own stream. Clock and timer are injected.
+ *
+ * A lost stream is not a lost answer: the server goes on generating for its session, so the controller asks for the
+ * session until it is done (`follow`), the same way that a reload in mid-answer finds its way back.
+ */
+import type { ChatClient } from "../net/client.ts";
+import { type Failure, failureOfException, isPassing } from "../net/failure.ts";
+import type { Action } from "../state/reducer.ts";
+import type { Conversation } from "../state/state.ts";
+import { currentConversation, isAnswering, modelOf, untakenText } from "../state/state.ts";
+import type { Store } from "../state/store.ts";
+import type { Preferences } from "./preferences.ts";
+
+/** Quick enough to read along; each further question waits longer, up to the maximum. */
+const POLL_MS = 500;
+const POLL_MAX_MS = 4000;
+const POLL_GROWTH = 1.3;
+
+/** After a stop the server ends the stream by itself within a token; if it does not, the page lets go. */
+const STOP_GRACE_MS = 2500;
+
+export interface ControllerHost {
+  nowMs(): number;
+  sleep(ms: number): Promise<void>;
+}
+
+export class ChatController {
+  readonly #client: ChatClient;
+  readonly #store: Store;
+  readonly #preferences: Preferences;
+  readonly #host: ControllerHost;
+  readonly #streams = new Map<string, AbortController>();
+  readonly #followed = new Set<string>();
+
+  constructor(client: ChatClient, store: Store, preferences: Preferences, host: ControllerHost) {
+    this.#client = client;
+    this.#store = store;
+    this.#preferences = preferences;
+    this.#host = host;
+  }
+
+  /** Models and sessions; also the way out of "the server can't be reached". */
+  async refresh(): Promise<void> {
+    try {
+      const [models, sessions] = await Promise.all([this.#client.models(), this.#client.sessions()]);
+      this.#store.dispatch({ type: "modelsLoaded", models });
+      this.#store.dispatch({ type: "sessionsLoaded", sessions });
+    } catch (error) {
+      this.#store.dispatch({ type: "serverFailed", failure: failureOfException(error) });
+    }
+  }
+
+  newChat(): void {
+    this.#store.dispatch({ type: "draftOpened" });
+    this.#restoreDraft(this.#current.key);
+  }
+
+  async open(id: string): Promise<void> {
+    const isKnown = this.#store.state.conversations[id] !== undefined;
+    this.#store.dispatch({ type: "sessionOpened", id });
+    if (!isKnown) this.#restoreDraft(id);
+    await this.reload(id);
+  }
+
+  /** Asks for the session's state, unless its answer is streaming here. */
+  async reload(id: string): Promise<void> {
+    const before = this.#store.state.conversations[id]?.messages;
+    try {
+      const session = await this.#client.session(id);
+      // A turn that began in the meantime knows better than this answer.
+      if (this.#store.state.conversations[id]?.messages !== before) return;
+      this.#store.dispatch({ type: "sessionLoaded", session });
+      if (session.isBusy) await this.#follow(id);
+    } catch (error) {
+      this.#store.dispatch({ type: "conversationFailed", key: id, failure: failureOfException(error) });
+    }
+  }
+
+  edit(key: string, text: string): void {
+    this.#store.dispatch({ type: "draftEdited", key, text });
+    this.#saveDraft(key);
+  }
+
+  pickModel(model: string): void {
+    this.#preferences.saveModel(model);
+    this.#store.dispatch({ type: "modelPicked", model });
+  }
+
+  /** Sends what is in the box, or the given text (a suggestion). */
+  async send(text = this.#current.draft): Promise<void> {
+    const conversation = this.#current;
+    if (text.trim() === "" || isAnswering(conversation) || conversation.phase === "loading") return;
+    this.#store.dispatch({ type: "messageSent", key: conversation.key, text });
+    this.#saveDraft(conversation.key);
+    await this.#answer(conversation, text);
+    await this.#refreshSessions();
+  }
+
+  /** Puts the unsent text (or else the last question) into a new chat and sends it there. */
+  async sendInNewChat(): Promise<void> {
+    const conversation = this.#current;
+    const text = untakenText(conversation) || lastQuestion(conversation);
+    this.edit(conversation.key, "");
+    this.newChat();
+    await this.send(text);
+  }
+
+  /** What helps depends on what failed: the box's text is sent again, or else the last question. */
+  async retry(): Promise<void> {
+    const conversation = this.#current;
+    const isUnloaded = conversation.id !== null && conversation.messages.length === 0 && conversation.draft === "";
+    this.#store.dispatch({ type: "failureDismissed", key: conversation.key });
+    await this.refresh();
+    if (isUnloaded) return this.reload(conversation.id!);
+    await this.send(conversation.draft || lastQuestion(conversation));
+  }
+
+  async stop(): Promise<void> {
+    const { key, id } = this.#current;
+    if (!isAnswering(this.#current) || this.#current.isStopping) return;
+    this.#store.dispatch({ type: "stopRequested", key });
+    const stream = this.#streams.get(key);
+    if (id !== null) await this.#client.stop(id).catch(() => {});
+    await this.#host.sleep(STOP_GRACE_MS);
+    stream?.abort();
+  }
+
+  async delete(id: string): Promise<void> {
+    try {
+      await this.#client.deleteSession(id);
+    } catch (error) {
+      const reason = failureOfException(error);
+      if (reason.kind !== "gone") {
+        this.#store.dispatch({ type: "serverFailed", failure: reason });
+        return;
+      }
+    }
+    this.#streams.get(id)?.abort();
+    this.#preferences.saveDraft(id, "");
+    this.#store.dispatch({ type: "sessionDeleted", id });
+  }
+
+  get #current(): Conversation {
+    return currentConversation(this.#store.state);
+  }
+
+  async #answer(conversation: Conversation, text: string): Promise<void> {
+    const abort = new AbortController();
+    let key = conversation.key;
+    this.#streams.set(key, abort);
+    try {
+      const id = conversation.id ?? (await this.#createSession(key));
+      this.#streams.delete(key);
+      key = id;
+      this.#streams.set(key, abort);
+      await this.#stream(id, text, abort.signal);
+    } catch (error) {
+      this.#streams.delete(key);
+      await this.#failTurn(key, failureOfException(error), abort.signal.aborted);
+    }
+    this.#streams.delete(key);
+  }
+
+  async #createSession(draftKey: string): Promise<string> {
+    const model = modelOf(this.#store.state, this.#store.state.conversations[draftKey]!);
+    const created = await this.#client.createSession(model);
+    this.#store.dispatch({ type: "sessionCreated", draftKey, ...created });
+    this.#preferences.saveDraft(NEW_CHAT_SLOT, "");
+    this.#saveDraft(created.id);
+    return created.id;
+  }
+
+  async #stream(id: string, text: string, signal: AbortSignal): Promise<void> {
+    const dispatch = (action: Action) => this.#store.dispatch(action);
+    dispatch({ type: "answerRequested", key: id, nowMs: this.#host.nowMs() });
+    const events = await this.#client.sendMessage(id, text, signal);
+    dispatch({ type: "answerStarted", key: id });
+    this.#saveDraft(id);
+    // The list shows a new chat, by its name, while its first answer streams.
+    void this.#refreshSessions();
+    let reason: string | null = null;
+    for await (const event of events) {
+      if (event.type === "text") dispatch({ type: "answerGrew", key: id, text: event.text, nowMs: this.#host.nowMs() });
+      else if (event.type === "usage") dispatch({ type: "usageCounted", key: id, usage: event.usage });
+      else reason = event.reason;
+    }
+    if (reason !== null) dispatch({ type: "answerEnded", key: id, reason });
+    else await this.#recover(id);
+  }
+
+  /** The stream is gone, the server may go on: the session knows. */
+  async #recover(id: string): Promise<void> {
+    this.#store.dispatch({ type: "streamLost", key: id });
+    await this.#follow(id);
+  }
+
+  /** Asks for the session until its answer is done. Outlives a server that restarts meanwhile. */
+  async #follow(id: string): Promise<void> {
+    if (this.#followed.has(id)) return;
+    this.#followed.add(id);
+    let waitMs = POLL_MS;
+    while (this.#store.state.conversations[id]?.phase === "following") {
+      try {
+        const session = await this.#client.session(id);
+        this.#store.dispatch({ type: "sessionLoaded", session });
+        if (!session.isBusy) break;
+      } catch (error) {
+        const failure = failureOfException(error);
+        if (!isPassing(failure)) this.#fail(id, failure);
+        else this.#store.dispatch({ type: "troubleNoted", key: id, failure });
+      }
+      await this.#host.sleep(waitMs);
+      waitMs = Math.min(waitMs * POLL_GROWTH, POLL_MAX_MS);
+    }
+    this.#followed.delete(id);
+    this.#saveDraft(id);
+  }
+
+  async #failTurn(key: string, failure: Failure, isAborted: boolean): Promise<void> {
+    // Let go by the reader before the server had answered: it may have taken the message all the same.
+    if (isAborted && this.#store.state.conversations[key]?.id) return this.#recover(key);
+    this.#fail(key, failure);
+    // Someone else's turn (another tab) is running: show it.
+    if (failure.kind === "busy") await this.reload(key);
+  }
+
+  #fail(key: string, failure: Failure): void {
+    this.#store.dispatch({ type: "conversationFailed", key, failure });
+    this.#saveDraft(key);
+  }
+
+  async #refreshSessions(): Promise<void> {
+    const sessions = await this.#client.sessions().catch(() => null);
+    if (sessions !== null) this.#store.dispatch({ type: "sessionsLoaded", sessions });
+  }
+
+  #saveDraft(key: string): void {
+    const conversation = this.#store.state.conversations[key];
+    if (conversation !== undefined) this.#preferences.saveDraft(draftSlot(conversation), untakenText(conversation));
+  }
+
+  #restoreDraft(key: string): void {
+    const conversation = this.#store.state.conversations[key]!;
+    const text = this.#preferences.draft(draftSlot(conversation));
+    if (conversation.draft === "" && text !== "") this.#store.dispatch({ type: "draftEdited", key, text });
+  }
+}
+
+/** Drafts of new chats share one slot: their keys do not outlive the page. */
+const NEW_CHAT_SLOT = "new";
+
+function draftSlot(conversation: Conversation): string {
+  return conversation.id ?? NEW_CHAT_SLOT;
+}
+
+function lastQuestion(conversation: Conversation): string {
+  return conversation.messages.findLast((message) => message.role === "user")?.text ?? "";
+}

@@ -1,0 +1,51 @@
+/**
+ * What the browser remembers by itself: the model for new chats, and text that was typed but not taken by the server.
+ * Storage may be full or forbidden (private windows); the page then just forgets.
+ */
+
+/** The part of `Storage` that is used. */
+export type KeyValueStore = Pick<Storage, "getItem" | "setItem" | "removeItem">;
+
+const MODEL_KEY = "runnel.model";
+const DRAFT_PREFIX = "runnel.draft.";
+
+export class Preferences {
+  readonly #storage: KeyValueStore | null;
+
+  constructor(storage: KeyValueStore | null) {
+    this.#storage = storage;
+  }
+
+  get model(): string | null {
+    return this.#read(MODEL_KEY);
+  }
+
+  saveModel(model: string): void {
+    this.#write(MODEL_KEY, model);
+  }
+
+  draft(slot: string): string {
+    return this.#read(DRAFT_PREFIX + slot) ?? "";
+  }
+
+  saveDraft(slot: string, text: string): void {
+    this.#write(DRAFT_PREFIX + slot, text === "" ? null : text);
+  }
+
+  #read(key: string): string | null {
+    try {
+      return this.#storage?.getItem(key) ?? null;
+    } catch {
+      return null;
+    }
+  }
+
+  #write(key: string, value: string | null): void {
+    try {
+      if (value === null) this.#storage?.removeItem(key);
+      else this.#storage?.setItem(key, value);
+    } catch {
+      // Full or forbidden: what is on screen is still there.
+    }
+  }
+}

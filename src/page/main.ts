@@ -1,0 +1,125 @@
+/** Puts the page together: client and controller, store and views, address and keyboard. */
+import { ChatController } from "./chat/controller.ts";
+import { Preferences } from "./chat/preferences.ts";
+import { formatHash, parseHash } from "./chat/router.ts";
+import { createClient } from "./net/client.ts";
+import { currentConversation, initialState, isAnswering, type State } from "./state/state.ts";
+import { Store } from "./state/store.ts";
+import { Announcer } from "./views/announcer.ts";
+import { ComposerView } from "./views/composer-view.ts";
+import { ConversationView } from "./views/conversation-view.ts";
+import { byId } from "./views/dom.ts";
+import { Drawer } from "./views/drawer.ts";
+import { HeaderView } from "./views/header-view.ts";
+import { NoticesView } from "./views/notices-view.ts";
+import { SidebarView } from "./views/sidebar-view.ts";
+import { attachTheme } from "./views/theme.ts";
+
+const storage = localStorageIfAllowed();
+const preferences = new Preferences(storage);
+const store = new Store(initialState(preferences.model, navigator.onLine), (draw) => requestAnimationFrame(draw));
+const controller = new ChatController(createClient(fetch.bind(window)), store, preferences, {
+  nowMs: () => performance.now(),
+  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+});
+
+const drawer = new Drawer();
+const composer = new ComposerView({
+  edit: (key, text) => controller.edit(key, text),
+  send: () => controller.send(),
+  stop: () => controller.stop(),
+});
+const views = [
+  composer,
+  new ConversationView((text) => {
+    controller.send(text);
+    composer.focus();
+  }),
+  new SidebarView({ newChat: startNewChat, delete: (id) => controller.delete(id) }, Date.now),
+  new HeaderView((model) => controller.pickModel(model)),
+  new NoticesView({
+    retry: () => controller.retry(),
+    sendInNewChat: () => controller.sendInNewChat(),
+    newChat: startNewChat,
+  }),
+  new Announcer(),
+];
+
+for (const view of views) store.subscribe((state) => view.render(state));
+store.subscribe(showAddress);
+attachTheme(storage);
+controller.newChat();
+followAddress();
+store.flush();
+controller.refresh();
+// On a phone the focus would open the keyboard over the page.
+if (matchMedia("(pointer: fine)").matches) composer.focus();
+
+window.addEventListener("hashchange", followAddress);
+window.addEventListener("online", () => onConnection(true));
+window.addEventListener("offline", () => onConnection(false));
+document.addEventListener("visibilitychange", onReturn);
+document.addEventListener("keydown", onEscape);
+byId("sidebar", HTMLElement).addEventListener("click", (event) => {
+  if (event.target instanceof HTMLAnchorElement) drawer.close();
+});
+document.querySelector(".skip-link")?.addEventListener("click", (event) => {
+  event.preventDefault();
+  composer.focus();
+});
+
+function startNewChat(): void {
+  drawer.close();
+  controller.newChat();
+  composer.focus();
+}
+
+/** The address changed: by the reader, the history or a link. */
+function followAddress(): void {
+  const route = parseHash(location.hash);
+  if (route === null || hashOf(store.state) === formatHash(route)) return;
+  if (route.kind === "new") controller.newChat();
+  else controller.open(route.id);
+}
+
+/** The state changed: a draft became a session, or its chat was deleted. */
+function showAddress(state: State): void {
+  const hash = hashOf(state);
+  if (hash === (location.hash || "#/")) return;
+  // A new chat that gets its address is the same page; anything else is a step that "back" should undo.
+  const isSamePage = parseHash(location.hash)?.kind === "new";
+  if (isSamePage) history.replaceState(null, "", hash);
+  else history.pushState(null, "", hash);
+}
+
+function hashOf(state: State): string {
+  const { id } = currentConversation(state);
+  return formatHash(id === null ? { kind: "new" } : { kind: "session", id });
+}
+
+function onConnection(isOnline: boolean): void {
+  store.dispatch({ type: "onlineChanged", isOnline });
+  if (isOnline) onReturn();
+}
+
+/** Another tab or device may have gone on meanwhile. */
+function onReturn(): void {
+  if (document.visibilityState !== "visible") return;
+  controller.refresh();
+  const conversation = currentConversation(store.state);
+  if (conversation.id !== null && !isAnswering(conversation)) controller.reload(conversation.id);
+}
+
+function onEscape(event: KeyboardEvent): void {
+  if (event.key === "Escape" && !event.defaultPrevented && !document.body.classList.contains("drawer-open")) {
+    controller.stop();
+  }
+}
+
+function localStorageIfAllowed(): Storage | null {
+  try {
+    return window.localStorage;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * The server's routes as methods. Every failure is a `RequestError` whose `failure` the page can show as it is.
+ * `fetch` is injected, so that the tests bring their own server.
+ */
+import type { LoadedSession } from "../state/reducer.ts";
+import type { Model, SessionSummary } from "../state/state.ts";
+import { failureOfResponse, networkFailure, RequestError } from "./failure.ts";
+import { readSse } from "./sse.ts";
+import {
+  type AnswerEvent,
+  decodeChunk,
+  decodeErrorBody,
+  decodeModel,
+  decodeSession,
+  decodeSummary,
+  type WireModel,
+  type WireSession,
+  type WireSessionDetail,
+} from "./wire.ts";
+
+/** What the controller needs from a server. */
+export interface ChatClient {
+  models(): Promise<Model[]>;
+  sessions(): Promise<SessionSummary[]>;
+  session(id: string): Promise<LoadedSession>;
+  /** @param model null = the server's choice */
+  createSession(model: string | null): Promise<SessionSummary>;
+  deleteSession(id: string): Promise<void>;
+  /** Resolves when the server has taken the message; then gives the answer. A stream that is cut ends without "end". */
+  sendMessage(id: string, content: string, signal: AbortSignal): Promise<AsyncIterable<AnswerEvent>>;
+  stop(id: string): Promise<void>;
+}
+
+export function createClient(fetchOrigin: typeof fetch): ChatClient {
+  async function request(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+    let response: Response;
+    try {
+      response = await fetchOrigin(path, {
+        method,
+        ...(signal && { signal }),
+        ...(body !== undefined && { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+      });
+    } catch {
+      throw new RequestError(networkFailure());
+    }
+    if (response.ok) return response;
+    const { code, message } = decodeErrorBody(await response.text().catch(() => ""));
+    throw new RequestError(failureOfResponse(response.status, code, message));
+  }
+
+  async function requestJson<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await request(method, path, body);
+    try {
+      return (await response.json()) as T;
+    } catch {
+      throw new RequestError(failureOfResponse(502, null, `${path} did not answer with JSON.`));
+    }
+  }
+
+  const sessionPath = (id: string) => `/v1/sessions/${encodeURIComponent(id)}`;
+
+  return {
+    async models() {
+      const { data } = await requestJson<{ data: WireModel[] }>("GET", "/v1/models");
+      return data.map(decodeModel);
+    },
+    async sessions() {
+      const { data } = await requestJson<{ data: WireSession[] }>("GET", "/v1/sessions");
+      return data.map(decodeSummary);
+    },
+    async session(id) {
+      return decodeSession(await requestJson<WireSessionDetail>("GET", sessionPath(id)));
+    },
+    async createSession(model) {
+      return decodeSummary(await requestJson<WireSession>("POST", "/v1/sessions", model === null ? {} : { model }));
+    },
+    async deleteSession(id) {
+      await request("DELETE", sessionPath(id));
+    },
+    async sendMessage(id, content, signal) {
+      const body = { content, stream: true, stream_options: { include_usage: true } };
+      const response = await request("POST", `${sessionPath(id)}/messages`, body, signal);
+      return readAnswer(response.body!);
+    },
+    async stop(id) {
+      await request("POST", `${sessionPath(id)}/stop`);
+    },
+  };
+}
+
+/** A connection that breaks ends the answer early, it does not throw: the server still has the whole. */
+async function* readAnswer(body: ReadableStream<Uint8Array>): AsyncGenerator<AnswerEvent> {
+  const events = readSse(body);
+  try {
+    while (true) {
+      const next = await events.next().catch(() => null);
+      if (next === null || next.done || next.value.data === "[DONE]") return;
+      yield* decodeChunk(next.value.data);
+    }
+  } finally {
+    await events.return(undefined);
+  }
+}
