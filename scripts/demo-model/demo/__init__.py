@@ -1,0 +1,1 @@
+"""The demo model of runnel: corpus, tokenizer, network, training, export and evaluation."""
