@@ -7,6 +7,8 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    // The Worker logs every request; only what a failing test logged is worth reading.
+    silent: "passed-only",
     projects: [
       {
         test: {

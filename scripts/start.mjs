@@ -30,6 +30,8 @@ Serves the API and the chat page on http://${HOST}:${DEFAULT_PORT}.
   --port N          port to listen on (default: $PORT, else ${DEFAULT_PORT})
   --persist-to DIR  where sessions and added models are kept (default: .wrangler/state)
   --var KEY:VALUE   set a variable of the Worker, e.g. --var DEFAULT_MODEL:mine (repeatable)
+  --inspector-port N  where a debugger can connect (default: any free port)
+  --no-warm         do not load the model before the first request
   --verbose         show everything that wrangler prints
   --help            this text`;
 
@@ -41,6 +43,8 @@ async function main() {
       port: { type: "string", default: process.env.PORT ?? String(DEFAULT_PORT) },
       "persist-to": { type: "string", default: join(ROOT, ".wrangler/state") },
       var: { type: "string", multiple: true, default: [] },
+      "inspector-port": { type: "string", default: "0" },
+      "no-warm": { type: "boolean", default: false },
       verbose: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -56,7 +60,7 @@ async function main() {
   const startedAtMs = performance.now();
   const server = startWrangler(node, port, values);
   stopWith(server);
-  const report = await untilReady(port, server);
+  const report = await untilReady(port, server, values["no-warm"] ? "/health" : "/ready");
   if (report === null) return;
   const tookMs = Math.round(performance.now() - startedAtMs);
   console.log(readyLine(`http://${HOST}:${port}`, report, tookMs));
@@ -97,11 +101,11 @@ function assertPortIsFree(port) {
   });
 }
 
-function startWrangler(node, port, { verbose, "persist-to": persistTo, var: vars }) {
+function startWrangler(node, port, { verbose, "persist-to": persistTo, "inspector-port": inspectorPort, var: vars }) {
   const args = [
     WRANGLER,
     "dev",
-    ...["--ip", HOST, "--port", String(port), "--inspector-port", "0", "--persist-to", persistTo],
+    ...["--ip", HOST, "--port", String(port), "--inspector-port", inspectorPort, "--persist-to", persistTo],
     ...["--show-interactive-dev-session=false", "--log-level", verbose ? "log" : "warn"],
     ...vars.flatMap((pair) => ["--var", pair]),
   ];
@@ -147,13 +151,13 @@ function signalGroup(server, signal) {
   }
 }
 
-/** The answer of /ready once it is 200; null where the server runs but has no model (said on stderr). */
-async function untilReady(port, server) {
+/** The answer of `path` once it is 200; null where the server runs but has no model (said on stderr). */
+async function untilReady(port, server, path) {
   const deadlineMs = performance.now() + READY_TIMEOUT_MS;
   let reason = "no answer";
   while (performance.now() < deadlineMs && server.exitCode === null) {
     try {
-      const response = await fetch(`http://${HOST}:${port}/ready`);
+      const response = await fetch(`http://${HOST}:${port}${path}`);
       const body = await response.json();
       if (response.ok) return body;
       reason = body.error?.message ?? JSON.stringify(body);
@@ -168,7 +172,8 @@ async function untilReady(port, server) {
 }
 
 function readyLine(url, report, tookMs) {
-  return `runnel is ready: ${url}  (model ${report.model}, engine ${report.engine}, ${tookMs} ms)`;
+  const model = report.model === undefined ? "model not loaded yet" : `model ${report.model}, engine ${report.engine}`;
+  return `runnel is ready: ${url}  (${model}, ${tookMs} ms)`;
 }
 
 main().catch((error) => {

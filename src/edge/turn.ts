@@ -7,7 +7,8 @@
  *
  * Promises stay inside the object that owns the session: only there are readers and producer the same I/O context.
  */
-import type { ApiErrorFields } from "../protocol/errors.ts";
+import { errorEventOf } from "../protocol/error-event.ts";
+import type { ApiError } from "../protocol/errors.ts";
 import type { FinishReason, GenerateEvent } from "../protocol/generate.ts";
 import type { Generation, Transcript } from "../serving/language-model.ts";
 
@@ -22,10 +23,10 @@ export interface TurnSink {
 
 export interface TurnHost {
   sink: TurnSink;
-  /** Lets other events of the isolate in; called after every step. */
-  yieldToOthers(): Promise<void>;
+  /** Drives the generation: all events that are ready, at least one; empty after the last. Lets others in between. */
+  nextEvents(): Promise<GenerateEvent[]>;
   /** What the client may know of an error; logs the rest. */
-  describe(cause: unknown): ApiErrorFields;
+  describe(cause: unknown): ApiError;
   nowMs(): number;
 }
 
@@ -54,16 +55,12 @@ export class Turn {
   async run(): Promise<void> {
     try {
       while (!this.#ended) {
-        let event = await this.#generation.next();
+        const events = await this.#host.nextEvents();
         if (this.#ended) return;
-        if (event === null) throw new Error("The generation ended without a last event.");
-        while (event !== null && !this.#ended) {
-          this.#take(event);
-          event = this.#generation.poll();
-        }
+        if (events.length === 0) throw new Error("The generation ended without a last event.");
+        for (const event of events) this.#take(event);
         this.#save();
         this.#wakeReaders();
-        if (!this.#ended) await this.#host.yieldToOthers();
       }
     } catch (cause) {
       this.#fail(cause);
@@ -131,8 +128,7 @@ export class Turn {
   /** Also for a sink that failed at the very end: then only the readers are left to be told. */
   #fail(cause: unknown): void {
     this.#generation.abort();
-    const { status, type, code, param, message } = this.#host.describe(cause);
-    const event: GenerateEvent = { type: "error", status, errorType: type, code, param, message };
+    const event = errorEventOf(this.#host.describe(cause));
     try {
       if (this.#ended) this.#events.push(event);
       else this.#take(event);

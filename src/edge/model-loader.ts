@@ -1,0 +1,135 @@
+/**
+ * A model from its bytes to a `LanguageModel`. The file is read once, forward: header, memory plan, then the weights
+ * from the stream straight into linear memory. What it was planned with is kept, so that a crashed engine can be built
+ * again under the same limits and the requests it had not failed go on.
+ */
+import type { ByteSource } from "../model/byte-source.ts";
+import { ModelError } from "../model/errors.ts";
+import { type GgufFile, readGguf, type TensorPiece, tensorPieces } from "../model/gguf-reader.ts";
+import { specFromGguf } from "../model/spec-from-gguf.ts";
+import { type ApiError, modelUnusable, unavailable } from "../protocol/errors.ts";
+import { type Backend, BackendCrash } from "../serving/backend.ts";
+import { createLanguageModel, type ServedModel } from "../serving/served-model.ts";
+import { encodeChat, loadText } from "../text/index.ts";
+import { type MemoryPlan, planMemory } from "./budget.ts";
+import { buildBackend, footprintOf } from "./cpu-engine.ts";
+
+/** Beyond those that run; more are told to come back. Each holds its prompt and a stream. */
+const NUM_WAITING_MAX = 64;
+const UNREADABLE_RETRY_S = 5;
+
+export interface LoadOptions {
+  id: string;
+  source: ByteSource;
+  budgetBytes: number;
+  /** Frees bytes until `plan` succeeds with them. Throws where that cannot be. */
+  makeRoom<Plan>(plan: (freeBytes: number) => Plan | null): Plan;
+  /** Called with every chunk; what it throws ends the loading. */
+  onProgress: () => void;
+}
+
+export class LoadedModel {
+  readonly model: ServedModel;
+  readonly engineName: string;
+  readonly loadMs: number;
+  readonly #plan: MemoryPlan;
+  #backend: Backend;
+
+  private constructor(model: ServedModel, backend: Backend, plan: MemoryPlan, loadMs: number) {
+    this.model = model;
+    this.#backend = backend;
+    this.engineName = backend.name;
+    this.#plan = plan;
+    this.loadMs = loadMs;
+  }
+
+  /** @throws ApiError 422 for a file that cannot be served, 503 for one that cannot be read right now */
+  static load(options: LoadOptions): Promise<LoadedModel> {
+    return withModelErrors(options.id, async () => {
+      const startedAtMs = Date.now();
+      const { id, source } = options;
+      const file = await readGguf(source);
+      const { header } = file;
+      const plan = await orCancel(file, () => {
+        const needed = footprintOf(specFromGguf(header, source.name));
+        return options.makeRoom((freeBytes) => planMemory(id, needed, options.budgetBytes, freeBytes));
+      });
+      const { tokenizer, template } = await orCancel(file, () => loadText(header, { nowMs: () => Date.now() }));
+      const backend = await build(file, plan, source.name, options.onProgress);
+      const model = createLanguageModel({
+        id,
+        backend,
+        tokenizer,
+        encodeChat: (messages, transcript) =>
+          encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
+        clock: () => performance.now(),
+        random: () => Math.random(),
+        limits: { numWaitingMax: NUM_WAITING_MAX },
+        onCrash: (error) => console.error(`The engine of '${id}' crashed and is rebuilt for its next request:`, error),
+        onFault: (error, requestIds) => {
+          if (!(error instanceof BackendCrash)) console.error(`A step of '${id}' failed for ${requestIds}:`, error);
+        },
+      });
+      return new LoadedModel(model, backend, plan, Date.now() - startedAtMs);
+    });
+  }
+
+  /** All that the model holds or may come to hold. */
+  get plannedBytes(): number {
+    return this.#plan.totalBytes;
+  }
+
+  get memory(): Backend["memory"] {
+    return this.#backend.memory;
+  }
+
+  /** After a crash: reads the weights again and goes on with a new engine. */
+  async rebuild(source: ByteSource, onProgress: () => void): Promise<void> {
+    await withModelErrors(this.model.id, async () => {
+      const file = await readGguf(source);
+      this.#backend = await build(file, this.#plan, source.name, onProgress);
+      this.model.replaceBackend(this.#backend);
+    });
+  }
+
+  dispose(): void {
+    this.#backend.dispose();
+  }
+}
+
+async function build(file: GgufFile, plan: MemoryPlan, name: string, onProgress: () => void): Promise<Backend> {
+  const spec = await orCancel(file, () => specFromGguf(file.header, name));
+  return buildBackend(spec, plan, watched(tensorPieces(file.header, file.data), onProgress));
+}
+
+async function* watched(pieces: AsyncIterable<TensorPiece>, onProgress: () => void): AsyncGenerator<TensorPiece> {
+  for await (const piece of pieces) {
+    onProgress();
+    yield piece;
+  }
+}
+
+/** Lets go of the stream where the weights will not be read. */
+async function orCancel<T>(file: GgufFile, run: () => T): Promise<T> {
+  try {
+    return run();
+  } catch (cause) {
+    await file.data.cancel();
+    throw cause;
+  }
+}
+
+async function withModelErrors<T>(id: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (cause) {
+    throw cause instanceof ModelError ? asApiError(id, cause) : cause;
+  }
+}
+
+/** A file that is broken or unknown to us stays so; one that could not be read may be there again soon. */
+function asApiError(id: string, error: ModelError): ApiError {
+  if (error.kind === "unreadable")
+    return unavailable(`The model '${id}' cannot be read: ${error.message}`, UNREADABLE_RETRY_S);
+  return modelUnusable(id, error.message);
+}

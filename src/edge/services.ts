@@ -1,0 +1,66 @@
+/**
+ * The services that the routes see, on top of Durable Objects: stateless requests go to a lane, a session's to its own
+ * object. Nothing is computed here; a Worker's invocation only carries bytes.
+ */
+import type { ModelInfo, ModelService, SessionService } from "../api/model-service.ts";
+import { randomHexId } from "../api/random-id.ts";
+import { unavailable } from "../protocol/errors.ts";
+import type { Env } from "./env.ts";
+import { eventsFrom } from "./event-bytes.ts";
+import { isolateEngine } from "./isolate-engine.ts";
+import { FIRST_LANE, laneName } from "./lanes.ts";
+import { modelStore } from "./model-store.ts";
+import { toApiError, unwrap } from "./rpc-result.ts";
+
+const NO_MODEL_RETRY_S = 60;
+
+export function edgeModels(env: Env): ModelService {
+  return {
+    models: () => modelInfos(env),
+
+    async generate(request, routingKey) {
+      const lane = env.ENGINE_LANE.getByName(laneName(routingKey ?? request.requestId));
+      return eventsFrom(unwrap(await lane.generate(request)));
+    },
+
+    async ready() {
+      const requestId = crypto.randomUUID();
+      try {
+        const [model] = await modelStore.list(env);
+        if (model === undefined) throw unavailable("No model is installed.", NO_MODEL_RETRY_S);
+        const report = unwrap(await env.ENGINE_LANE.getByName(FIRST_LANE).warm(requestId, model.info.id));
+        return { ready: true, detail: { ...report } };
+      } catch (cause) {
+        const error = toApiError(requestId, cause);
+        return { ready: false, detail: { message: error.message, code: error.code } };
+      }
+    },
+  };
+}
+
+export function edgeSessions(env: Env): SessionService {
+  const session = (id: string) => env.CHAT_SESSION.getByName(id);
+  return {
+    async create(init, owner) {
+      await modelStore.find(env, init.model);
+      const id = randomHexId();
+      return unwrap(await session(id).create(id, init, owner));
+    },
+    list: async (owner) => env.SESSION_DIRECTORY.getByName(owner).list(),
+    get: async (id) => unwrap(await session(id).get(id)),
+    async delete(id) {
+      unwrap(await session(id).delete(id));
+    },
+    send: async (id, request) => eventsFrom(unwrap(await session(id).send(id, request))),
+    stop: async (id) => unwrap(await session(id).stop(id)),
+  };
+}
+
+/** As the manifests say, with the context that memory allows where the model is loaded in this isolate. */
+async function modelInfos(env: Env): Promise<ModelInfo[]> {
+  const models = await modelStore.list(env);
+  return models.map(({ key, info }) => ({
+    ...info,
+    contextLength: isolateEngine.contextLengthOf(key) ?? info.contextLength,
+  }));
+}

@@ -1,0 +1,30 @@
+/**
+ * The Worker: routes over the edge's services, and the Durable Object classes that the bindings name. Static assets are
+ * served before it is asked, except on the paths in `run_worker_first`; what is left over gets the API's 404.
+ */
+import { createApi } from "../api/app.ts";
+import { systemClock } from "../api/clock.ts";
+import { consoleLog } from "../api/log.ts";
+import { randomHexId } from "../api/random-id.ts";
+import type { Env } from "./env.ts";
+import { edgeModels, edgeSessions } from "./services.ts";
+
+export { ChatSession } from "./chat-session.ts";
+export { EngineLane } from "./engine-lane.ts";
+export { SessionDirectory } from "./session-directory.ts";
+
+let api: ReturnType<typeof createApi> | null = null;
+
+export default {
+  fetch(request, env) {
+    // Bindings are the same for every request of an isolate, so the routes are built once.
+    api ??= createApi({
+      models: edgeModels(env),
+      sessions: edgeSessions(env),
+      clock: systemClock,
+      randomId: randomHexId,
+      log: consoleLog,
+    });
+    return api.fetch(request);
+  },
+} satisfies ExportedHandler<Env>;

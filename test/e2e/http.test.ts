@@ -1,0 +1,128 @@
+/**
+ * The README's promise, on the real server with the real demo model: `npm start`, then curl, the openai client, sessions
+ * that survive a restart, and a bundle that can be deployed.
+ */
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import OpenAI from "openai";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { freePort, type RunningServer, startServer } from "./server.ts";
+
+const run = promisify(execFile);
+const ROOT = join(import.meta.dirname, "../..");
+const GREEDY = { temperature: 0, max_tokens: 24 } as const;
+
+const persistTo = mkdtempSync(join(tmpdir(), "runnel-e2e-"));
+let server: RunningServer;
+
+beforeAll(async () => {
+  server = await startServer({ persistTo });
+});
+
+afterAll(async () => {
+  await server.stop();
+  rmSync(persistTo, { recursive: true, force: true });
+});
+
+describe("npm start", () => {
+  test("prints one line with the address, the model and the engine", () => {
+    expect(server.readyLine).toMatch(
+      /^runnel is ready: http:\/\/127\.0\.0\.1:\d+ {2}\(model \S+, engine wasm-\S+, \d+ ms\)$/,
+    );
+    expect(server.output().match(/runnel is ready/g)).toHaveLength(1);
+  });
+
+  test("says so when the port is taken", async () => {
+    const taken = createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => taken.once("listening", resolve));
+    const { port } = taken.address() as { port: number };
+    const failed = await run("node", ["scripts/start.mjs", "--port", String(port)], { cwd: ROOT }).catch((e) => e);
+    taken.close();
+    expect(failed.code).toBe(1);
+    expect(failed.stderr).toContain(`Port ${port} is in use`);
+  });
+
+  test("takes everything down with it", async () => {
+    const port = await freePort();
+    const other = await startServer({ persistTo: join(persistTo, "other"), port, args: ["--no-warm"] });
+    await other.stop();
+    await expect(fetch(`${other.url}/health`)).rejects.toThrow();
+    // The port can be taken again at once, so no child holds it.
+    const probe = createServer().listen(port, "127.0.0.1");
+    await new Promise((resolve, reject) => probe.once("listening", resolve).once("error", reject));
+    probe.close();
+  });
+});
+
+describe("the chat page", () => {
+  test("is served with a policy that allows no foreign code", async () => {
+    const page = await fetch(`${server.url}/`);
+    expect(page.status).toBe(200);
+    expect(page.headers.get("content-type")).toContain("text/html");
+    expect(page.headers.get("content-security-policy")).toContain("default-src 'none'");
+    expect(page.headers.get("x-content-type-options")).toBe("nosniff");
+    const script = await fetch(`${server.url}/app.js`);
+    expect(script.headers.get("content-type")).toContain("javascript");
+  });
+});
+
+describe("the API", () => {
+  test("streams a chat to curl", async () => {
+    const body = JSON.stringify({ messages: [{ role: "user", content: "Hello!" }], stream: true, ...GREEDY });
+    const headers = ["-H", "content-type: application/json"];
+    const { stdout } = await run("curl", ["-sN", `${server.url}/v1/chat/completions`, ...headers, "-d", body]);
+    const events = stdout.trim().split("\n\n");
+    expect(events.at(-1)).toBe("data: [DONE]");
+    const chunks = events.slice(0, -1).map((event) => JSON.parse(event.replace(/^data: /, "")));
+    const text = chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join("");
+    expect(text.length).toBeGreaterThan(10);
+    expect(chunks.at(-1).choices[0].finish_reason).toMatch(/^(stop|length)$/);
+  });
+
+  test("answers the openai client, streamed and whole alike", async () => {
+    const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "unused", maxRetries: 0 });
+    const [model] = (await client.models.list()).data;
+    const messages = [{ role: "user" as const, content: "What is a KV cache?" }];
+    const whole = await client.chat.completions.create({ model: model!.id, messages, ...GREEDY });
+    const options = { model: model!.id, messages, ...GREEDY, stream_options: { include_usage: true } };
+    const streamed = await client.chat.completions.stream(options).finalChatCompletion();
+    expect(streamed.choices[0]!.message.content).toBe(whole.choices[0]!.message.content);
+    expect(streamed.usage!.completion_tokens).toBe(whole.usage!.completion_tokens);
+  });
+
+  test("gives the openai client errors that it understands", async () => {
+    const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "unused", maxRetries: 0 });
+    const messages = [{ role: "user" as const, content: "Hi" }];
+    const refused = await client.chat.completions.create({ model: "nope", messages }).catch((error) => error);
+    expect(refused).toBeInstanceOf(OpenAI.NotFoundError);
+    expect(refused.code).toBe("model_not_found");
+  });
+});
+
+test("a session survives a restart of the server", async () => {
+  const post = (path: string, body: unknown) =>
+    fetch(`${server.url}${path}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  const { id } = (await (await post("/v1/sessions", {})).json()) as { id: string };
+  const first = await post(`/v1/sessions/${id}/messages`, { content: "What is prefill?", ...GREEDY });
+  expect(first.status).toBe(200);
+  await first.text();
+  const before = await (await fetch(`${server.url}/v1/sessions/${id}`)).json();
+
+  await server.stop();
+  server = await startServer({ persistTo });
+
+  expect(await (await fetch(`${server.url}/v1/sessions/${id}`)).json()).toEqual(before);
+  const second = await post(`/v1/sessions/${id}/messages`, { content: "And decode?", ...GREEDY });
+  expect(second.status).toBe(200);
+  await second.text();
+  const after = (await (await fetch(`${server.url}/v1/sessions/${id}`)).json()) as { messages: unknown[] };
+  expect(after.messages).toHaveLength(4);
+});

@@ -1,0 +1,76 @@
+/** The real thing: `npm start` as a person runs it, on a free port, with a state directory of its own. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { join } from "node:path";
+
+const ROOT = join(import.meta.dirname, "../..");
+const START_TIMEOUT_MS = 120_000;
+
+export interface RunningServer {
+  url: string;
+  port: number;
+  /** The one line that says the server is ready. */
+  readyLine: string;
+  /** Everything printed so far. */
+  output(): string;
+  /** SIGTERM, as Ctrl-C does it; resolves with the exit code once everything has ended. */
+  stop(): Promise<number | null>;
+}
+
+export interface ServerOptions {
+  /** Where sessions and models are kept. */
+  persistTo: string;
+  /** More arguments of scripts/start.mjs. */
+  args?: string[];
+  port?: number;
+}
+
+export async function startServer({ persistTo, args = [], port }: ServerOptions): Promise<RunningServer> {
+  const chosenPort = port ?? (await freePort());
+  const child = spawn("npm", ["start", "--", "--persist-to", persistTo, ...args], {
+    cwd: ROOT,
+    env: { ...process.env, PORT: String(chosenPort) },
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
+  const readyLine = await untilLine(child, () => output, /^runnel is ready: .*$/m);
+  return {
+    url: `http://127.0.0.1:${chosenPort}`,
+    port: chosenPort,
+    readyLine,
+    output: () => output,
+    stop: () => stop(child),
+  };
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === "string") throw new Error("no port was given");
+  return address.port;
+}
+
+async function untilLine(child: ChildProcess, output: () => string, pattern: RegExp): Promise<string> {
+  const deadlineMs = Date.now() + START_TIMEOUT_MS;
+  while (Date.now() < deadlineMs) {
+    const match = pattern.exec(output());
+    if (match !== null) return match[0];
+    if (child.exitCode !== null) throw new Error(`npm start ended with ${child.exitCode}:\n${output()}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  await stop(child);
+  throw new Error(`npm start printed no ready line:\n${output()}`);
+}
+
+async function stop(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode !== null || child.pid === undefined) return child.exitCode;
+  const ended = once(child, "exit");
+  process.kill(-child.pid, "SIGTERM");
+  await ended;
+  return child.exitCode;
+}
