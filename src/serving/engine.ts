@@ -93,6 +93,7 @@ export class Engine {
     const { numWaitingMax } = this.#options.limits;
     const numPlaces = numWaitingMax + numRunningMax - running.length - numWaiting;
     if (sequences.length > numPlaces) throw overloaded(numWaiting, numWaitingMax);
+    for (const sequence of sequences) this.#scheduler.checkFits(sequence);
     for (const sequence of sequences) this.#scheduler.add(sequence);
   }
 

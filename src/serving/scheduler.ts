@@ -82,15 +82,19 @@ export class Scheduler {
     return this.#waiting.length;
   }
 
-  /** Queues a sequence (with its siblings). The caller has checked the queue's bound. */
-  add(sequence: Sequence): void {
+  /** Throws for a sequence that the pool could not hold even alone. */
+  checkFits(sequence: Sequence): void {
     const numBlocks = this.#blocks.numBlocksFor(sequence.numTokensMax);
-    if (numBlocks > this.#blocks.numBlocks) {
-      throw new Error(
-        `A sequence of up to ${sequence.numTokensMax} tokens needs ${numBlocks} KV blocks of ` +
-          `${this.#blocks.blockTokens} tokens; the pool has ${this.#blocks.numBlocks}. Lower its maxTokens.`,
-      );
-    }
+    if (numBlocks <= this.#blocks.numBlocks) return;
+    throw new Error(
+      `A sequence of up to ${sequence.numTokensMax} tokens needs ${numBlocks} KV blocks of ` +
+        `${this.#blocks.blockTokens} tokens; the pool has ${this.#blocks.numBlocks}. Lower its maxTokens.`,
+    );
+  }
+
+  /** Queues a sequence (with its siblings) that fits. The caller has checked the queue's bound. */
+  add(sequence: Sequence): void {
+    this.checkFits(sequence);
     this.#waiting.pushBack(sequence);
   }
 
