@@ -52,6 +52,7 @@ class ResumingReader {
   #offsetBytes: number;
   #reader: ChunkReader | null = null;
   #numFailures = 0;
+  #isCancelled = false;
 
   constructor(source: Resumable, offsetBytes: number, retry: RetryPolicy) {
     this.#source = source;
@@ -93,12 +94,13 @@ class ResumingReader {
   }
 
   async cancel(): Promise<void> {
+    this.#isCancelled = true;
     await this.#reader?.cancel();
   }
 
   /** Waits before the next attempt, or gives up. */
   async #failed(cause: unknown): Promise<void> {
-    if (cause instanceof ModelError) throw cause;
+    if (cause instanceof ModelError || this.#isCancelled) throw cause;
     this.#numFailures++;
     if (this.#numFailures >= this.#retry.failuresMax) {
       const sizeBytes = this.#source.sizeBytes();
@@ -110,6 +112,8 @@ class ResumingReader {
       );
     }
     await this.#retry.wait(this.#retry.firstDelayMs * 2 ** (this.#numFailures - 1));
+    // Nobody reads any more: no new connection.
+    if (this.#isCancelled) throw cause;
   }
 }
 
