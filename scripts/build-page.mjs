@@ -2,7 +2,6 @@
  * Bundles the chat page: src/page/main.ts → public/app.js, which the Worker serves as a static asset. Runs before
  * `wrangler dev` and `wrangler deploy` (see [build] in wrangler.toml) and before the tests.
  */
-import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -29,10 +28,6 @@ async function main() {
   });
   if (values.help) {
     console.log(HELP);
-    return;
-  }
-  if (!existsSync(ENTRY)) {
-    console.warn(`build-page: nothing to do, ${ENTRY} does not exist.`);
     return;
   }
   const options = {
