@@ -27,7 +27,13 @@ export default defineConfig({
         },
       },
       {
-        plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: "./wrangler.toml" },
+            // Half of the real one, so that small files can be too large.
+            miniflare: { bindings: { MEMORY_BUDGET_BYTES: "64000000" } },
+          }),
+        ],
         test: {
           name: "edge",
           include: ["test/edge/**/*.test.ts"],
