@@ -3,8 +3,12 @@
  * Storage may be full or forbidden (private windows); the page then just forgets.
  */
 
-/** The part of `Storage` that is used. */
-export type KeyValueStore = Pick<Storage, "getItem" | "setItem" | "removeItem">;
+/** The part of the browser's `Storage` that is used. */
+export interface KeyValueStore {
+  getItem(key: string): string | null;
+  setItem(key: string, value: string): void;
+  removeItem(key: string): void;
+}
 
 const MODEL_KEY = "runnel.model";
 const DRAFT_PREFIX = "runnel.draft.";

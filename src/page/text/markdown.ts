@@ -22,7 +22,7 @@ export type Block = { source: string } & (
 /** Lists in lists; deeper marks are text. Bounds the recursion on hostile input such as "- - - - …". */
 const NESTING_MAX = 6;
 
-const FENCE = /^\s{0,3}(```+|~~~+)\s*([\w+#.-]*)[^`]*$/;
+const FENCE = /^\s{0,3}(```+|~~~+)\s*([^`]*?)\s*$/;
 const HEADING = /^(#{1,6})\s+(.*?)\s*#*$/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])(\s+)(?=\S)/;
 

@@ -1,0 +1,207 @@
+/** The client against real `Response`s: what it asks for, what it makes of answers, errors and broken streams. */
+import { describe, expect, test } from "vitest";
+import { createClient } from "../../../src/page/net/client.ts";
+import type { RequestError } from "../../../src/page/net/failure.ts";
+import { collect } from "./collect.ts";
+
+interface Asked {
+  method: string;
+  path: string;
+  body: unknown;
+}
+
+function clientOf(answer: (asked: Asked) => Response | Promise<Response>) {
+  const asked: Asked[] = [];
+  const client = createClient((async (path: string, init: RequestInit) => {
+    const request = { method: init.method!, path, body: init.body ? JSON.parse(init.body as string) : undefined };
+    asked.push(request);
+    return answer(request);
+  }) as typeof fetch);
+  return { client, asked };
+}
+
+const failureOf = (promise: Promise<unknown>) =>
+  promise.then(
+    () => null,
+    (error: unknown) => (error as RequestError).failure,
+  );
+
+const chunk = (choice: object | null, usage: object | null = null) =>
+  `data: ${JSON.stringify({ object: "chat.completion.chunk", choices: choice ? [choice] : [], usage })}\n\n`;
+
+const finish = (reason: string, stop: string | null = null) => ({
+  index: 0,
+  delta: {},
+  finish_reason: reason,
+  stop_reason: stop,
+});
+const piece = (content: string) => ({ index: 0, delta: { content }, finish_reason: null });
+
+async function answerOf(...parts: string[]) {
+  const { client, asked } = clientOf(() => new Response(parts.join("")));
+  const events = await collect(await client.sendMessage("s 1", "Hi", new AbortController().signal));
+  return { events, asked };
+}
+
+describe("routes", () => {
+  test("models", async () => {
+    const { client } = clientOf(() => Response.json({ object: "list", data: [{ id: "demo", max_model_len: 512 }] }));
+    expect(await client.models()).toEqual([{ id: "demo", description: null, contextLength: 512 }]);
+  });
+
+  test("a session, without its system message, with what became of each answer", async () => {
+    const message = (role: string, content: string, finish_reason: string | null = null) => ({
+      role,
+      content,
+      finish_reason,
+    });
+    const { client } = clientOf(() =>
+      Response.json({
+        id: "s1",
+        title: "Hi",
+        model: "demo",
+        updated_at: 5,
+        busy: true,
+        messages: [
+          message("system", "Be brief."),
+          message("user", "Hi"),
+          message("assistant", "Hello.", "stop"),
+          message("assistant", "Cut", "length"),
+          message("assistant", "St", "abort"),
+          message("assistant", "", "pending"),
+        ],
+      }),
+    );
+    expect(await client.session("s1")).toEqual({
+      id: "s1",
+      title: "Hi",
+      model: "demo",
+      isBusy: true,
+      messages: [
+        { role: "user", text: "Hi", status: "done" },
+        { role: "assistant", text: "Hello.", status: "done" },
+        { role: "assistant", text: "Cut", status: "length" },
+        { role: "assistant", text: "St", status: "stopped" },
+        { role: "assistant", text: "", status: "pending" },
+      ],
+    });
+  });
+
+  test("paths and bodies", async () => {
+    const session = { id: "s1", title: "New chat", model: "demo", updated_at: 7 };
+    const { client, asked } = clientOf(({ method }) =>
+      Response.json(method === "POST" ? session : { data: [session] }),
+    );
+    expect(await client.createSession("demo")).toEqual({
+      id: "s1",
+      title: "New chat",
+      model: "demo",
+      updatedAtMs: 7000,
+    });
+    await client.createSession(null);
+    expect(await client.sessions()).toEqual([{ id: "s1", title: "New chat", model: "demo", updatedAtMs: 7000 }]);
+    await client.stop("a/b");
+    await client.deleteSession("a/b");
+    expect(asked).toEqual([
+      { method: "POST", path: "/v1/sessions", body: { model: "demo" } },
+      { method: "POST", path: "/v1/sessions", body: {} },
+      { method: "GET", path: "/v1/sessions", body: undefined },
+      { method: "POST", path: "/v1/sessions/a%2Fb/stop", body: undefined },
+      { method: "DELETE", path: "/v1/sessions/a%2Fb", body: undefined },
+    ]);
+  });
+});
+
+describe("an answer", () => {
+  test("text, end and usage, whatever else is between", async () => {
+    const usage = {
+      prompt_tokens: 9,
+      completion_tokens: 2,
+      total_tokens: 11,
+      prompt_tokens_details: { cached_tokens: 4 },
+    };
+    const { events, asked } = await answerOf(
+      chunk({ index: 0, delta: { role: "assistant", content: "" }, finish_reason: null }),
+      ": ping\n\n",
+      chunk(piece("Hel")),
+      chunk(piece("lo")),
+      chunk(finish("stop")),
+      chunk(null, usage),
+      "data: [DONE]\n\n",
+      chunk(piece("never")),
+    );
+    expect(events).toEqual([
+      { type: "text", text: "Hel" },
+      { type: "text", text: "lo" },
+      { type: "end", reason: "stop" },
+      { type: "usage", usage: { promptTokens: 9, completionTokens: 2, cachedTokens: 4 } },
+    ]);
+    expect(asked).toEqual([
+      {
+        method: "POST",
+        path: "/v1/sessions/s%201/messages",
+        body: { content: "Hi", stream: true, stream_options: { include_usage: true } },
+      },
+    ]);
+  });
+
+  test("one that was stopped says so in stop_reason", async () => {
+    const { events } = await answerOf(chunk(piece("a")), chunk(finish("stop", "abort")), "data: [DONE]\n\n");
+    expect(events.at(-1)).toEqual({ type: "end", reason: "abort" });
+  });
+
+  test("a connection that breaks gives what came, and no end", async () => {
+    let pull = 0;
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        if (pull++ === 0) controller.enqueue(new TextEncoder().encode(chunk(piece("Hel"))));
+        else controller.error(new TypeError("network error"));
+      },
+    });
+    const { client } = clientOf(() => new Response(body));
+    const events = await collect(await client.sendMessage("s1", "Hi", new AbortController().signal));
+    expect(events).toEqual([{ type: "text", text: "Hel" }]);
+  });
+
+  test("an error in mid-stream is thrown with the server's words", async () => {
+    const error = {
+      error: { message: "The engine was rebuilt. Ask again.", type: "server_error", param: null, code: null },
+    };
+    const failed = await failureOf(
+      answerOf(chunk(piece("a")), `data: ${JSON.stringify(error)}\n\n`, "data: [DONE]\n\n"),
+    );
+    expect(failed).toMatchObject({ kind: "interrupted", detail: "The engine was rebuilt. Ask again." });
+  });
+});
+
+describe("failures", () => {
+  const errorBody = (code: string | null, message: string) => ({ error: { message, type: "x", param: null, code } });
+
+  test.each([
+    [400, "context_length_exceeded", "context"],
+    [400, "invalid", "refused"],
+    [404, "not_found", "gone"],
+    [404, "model_not_found", "refused"],
+    [409, "session_busy", "busy"],
+    [413, "body_too_large", "refused"],
+    [429, "server_overloaded", "server"],
+    [500, "internal_error", "server"],
+    [503, "model_unavailable", "server"],
+  ])("status %d with code %s is %s, in the server's words", async (status, code, kind) => {
+    const { client } = clientOf(() => Response.json(errorBody(code, "Words and 42 numbers."), { status }));
+    expect(await failureOf(client.session("s1"))).toMatchObject({ kind, detail: "Words and 42 numbers." });
+  });
+
+  test("no connection", async () => {
+    const { client } = clientOf(() => Promise.reject(new TypeError("fetch failed")));
+    expect(await failureOf(client.models())).toMatchObject({ kind: "unreachable" });
+  });
+
+  test.each([
+    ["a proxy's HTML error", new Response("<h1>502</h1>", { status: 502 })],
+    ["HTML where JSON should be", new Response("<h1>Welcome</h1>")],
+  ])("%s", async (_, response) => {
+    const { client } = clientOf(() => response);
+    expect(await failureOf(client.models())).toMatchObject({ kind: "server" });
+  });
+});

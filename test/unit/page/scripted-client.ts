@@ -1,0 +1,139 @@
+/**
+ * A server in memory that keeps sessions as the real one does, and answers when the test says so: each message waits
+ * in `turns` until the test streams, ends or breaks it.
+ */
+import type { ChatClient } from "../../../src/page/net/client.ts";
+import { type Failure, failure, networkFailure, RequestError } from "../../../src/page/net/failure.ts";
+import type { AnswerEvent } from "../../../src/page/net/wire.ts";
+import { type LoadedSession, statusOf } from "../../../src/page/state/reducer.ts";
+
+export class Turn {
+  readonly session: LoadedSession;
+  readonly signal: AbortSignal;
+  #events: (AnswerEvent | Failure | "cut")[] = [];
+  #wake = () => {};
+
+  constructor(session: LoadedSession, signal: AbortSignal) {
+    this.session = session;
+    this.signal = signal;
+    signal.addEventListener("abort", () => this.cut());
+  }
+
+  /** Generates text: kept by the session, and streamed while the reader is there. */
+  write(text: string): void {
+    const answer = this.session.messages.at(-1)!;
+    answer.text += text;
+    this.#push({ type: "text", text });
+  }
+
+  end(reason = "stop"): void {
+    this.session.isBusy = false;
+    this.session.messages.at(-1)!.status = statusOf(reason);
+    this.#push({ type: "end", reason });
+    this.#push({ type: "usage", usage: { promptTokens: 10, completionTokens: 5, cachedTokens: 3 } });
+    this.#push("cut");
+  }
+
+  /** The connection breaks; the session goes on. */
+  cut(): void {
+    this.#push("cut");
+  }
+
+  fail(reason: Failure): void {
+    this.session.isBusy = false;
+    this.session.messages.at(-1)!.status = "stopped";
+    this.#push(reason);
+  }
+
+  async *events(): AsyncGenerator<AnswerEvent> {
+    while (true) {
+      const event = this.#events.shift();
+      if (event === undefined) await new Promise<void>((resolve) => (this.#wake = resolve));
+      else if (event === "cut") return;
+      else if ("kind" in event) throw new RequestError(event);
+      else yield event;
+    }
+  }
+
+  #push(event: AnswerEvent | Failure | "cut"): void {
+    this.#events.push(event);
+    this.#wake();
+  }
+}
+
+export class ScriptedClient implements ChatClient {
+  readonly store = new Map<string, LoadedSession>();
+  readonly turns: Turn[] = [];
+  readonly log: string[] = [];
+  /** The next requests whose name starts with this fail in this way. */
+  broken: { name: string; reason: Failure } | null = null;
+
+  async models() {
+    this.#note("models");
+    return ["demo", "large"].map((id) => ({ id, description: null, contextLength: 512 }));
+  }
+
+  async sessions() {
+    this.#note("sessions");
+    return [...this.store.values()].map(({ id, title, model }) => ({ id, title, model, updatedAtMs: 0 }));
+  }
+
+  async session(id: string) {
+    this.#note(`session ${id}`);
+    return structuredClone(this.#find(id));
+  }
+
+  async createSession(model: string | null) {
+    this.#note(`create ${model}`);
+    const session = {
+      id: `s${this.store.size + 1}`,
+      title: "New chat",
+      model: model ?? "demo",
+      isBusy: false,
+      messages: [],
+    };
+    this.store.set(session.id, session);
+    return { ...session, updatedAtMs: 0 };
+  }
+
+  async deleteSession(id: string) {
+    this.#note(`delete ${id}`);
+    this.#find(id);
+    this.store.delete(id);
+  }
+
+  async sendMessage(id: string, content: string, signal: AbortSignal) {
+    this.#note(`send ${id}`);
+    const session = this.#find(id);
+    if (session.isBusy) throw new RequestError(failure("busy", `Session ${id} is still answering.`));
+    session.messages.push(
+      { role: "user", text: content, status: "done" },
+      { role: "assistant", text: "", status: "pending" },
+    );
+    session.isBusy = true;
+    session.title = session.messages[0]!.text;
+    const turn = new Turn(session, signal);
+    this.turns.push(turn);
+    return turn.events();
+  }
+
+  async stop(id: string) {
+    this.#note(`stop ${id}`);
+    this.turns.findLast((turn) => turn.session.id === id && turn.session.isBusy)?.end("abort");
+  }
+
+  breakDown(name = ""): void {
+    this.broken = { name, reason: networkFailure() };
+  }
+
+  #find(id: string): LoadedSession {
+    const session = this.store.get(id);
+    if (session === undefined) throw new RequestError(failure("gone", `Session ${id} does not exist.`));
+    return session;
+  }
+
+  #note(entry: string): void {
+    if (this.broken !== null && entry.startsWith(this.broken.name)) throw new RequestError(this.broken.reason);
+    this.log.push(entry);
+  }
+}
