@@ -55,6 +55,12 @@ export class ControlTexts {
     };
   }
 
+  /** The template may write a control token around a message: `<|{{ name }}|>`. */
+  #isWithin(text: string): boolean {
+    for (const controlText of this.#texts) if (controlText.includes(text)) return true;
+    return false;
+  }
+
   /** Offsets at which a control token could begin, or where one that the template began could go on. */
   #places(text: string): number[] {
     const places = new Set<number>();
@@ -70,6 +76,9 @@ export class ControlTexts {
         if (this.#endings.has(text.slice(start, end))) places.add(start);
       }
     }
+    const trimmed = text.trim();
+    const isWithin = trimmed !== "" && trimmed.length <= this.#lengthMax && this.#isWithin(trimmed);
+    if (isWithin) places.add(text.indexOf(trimmed));
     return [...places].sort((a, b) => a - b);
   }
 }

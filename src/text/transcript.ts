@@ -23,15 +23,17 @@ export function transcriptAfter(
 ): Transcript {
   const detokenizer = tokenizer.detokenizer();
   let text = "";
-  let numKept = 0;
   let kept = "";
+  let numKept = 0;
+  let tail = new Uint8Array(0);
   for (let i = 0; i < outputIds.length; i++) {
-    if (tokenizer.isControl(outputIds[i]!)) break;
-    const piece = detokenizer.push(outputIds[i]!);
-    text += piece;
+    const id = outputIds[i]!;
+    if (tokenizer.isControl(id)) break;
+    text += detokenizer.push(id);
     if (!visibleText.startsWith(text)) break;
-    // A token that ends inside a character has no text of its own yet; it counts with the one that completes it.
-    if (piece === "") continue;
+    tail = lastBytes(tail, tokenizer.tokenBytes(id));
+    // The rest of the character, and with it what it prints, comes with a later token.
+    if (mayEndInsideCharacter(tail)) continue;
     kept = text;
     numKept = i + 1;
   }
@@ -39,4 +41,16 @@ export function transcriptAfter(
     text: prompt.text + kept,
     tokens: [...prompt.tokens, ...Array.from({ length: numKept }, (_, i) => outputIds[i]!)],
   };
+}
+
+/** A UTF-8 character that is not over shows in at most its first three bytes. */
+function lastBytes(before: Uint8Array, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from([...before, ...bytes.subarray(-3)]).slice(-3);
+}
+
+/** Also true for some bytes that are no character at all; then a token less is kept, which costs only its reuse. */
+function mayEndInsideCharacter(tail: Uint8Array): boolean {
+  const lead = tail.findLastIndex((byte) => byte >= 0xc0);
+  const length = lead < 0 ? 0 : tail[lead]! >= 0xf0 ? 4 : tail[lead]! >= 0xe0 ? 3 : 2;
+  return tail.length - lead < length && tail.subarray(lead + 1).every((byte) => byte >= 0x80);
 }
