@@ -8,6 +8,7 @@
  * after a collection: see scripts/verify-vocab.ts.
  */
 import { BPE, Tokenizer as Library } from "@huggingface/tokenizers";
+import { ModelError } from "../model/errors.ts";
 import type { RankedMerge } from "./merge-table.ts";
 
 export interface LibraryParts {
@@ -30,27 +31,12 @@ const WORD_CACHE_LENGTH = 32;
 
 export type EncodeText = (text: string) => number[];
 
-/** Returns the encoder of ordinary text: no special tokens, nothing added. */
+/**
+ * Returns the encoder of ordinary text: no special tokens, nothing added.
+ * @throws ModelError where the library does not know a step of the pipeline
+ */
 export function buildLibraryModel(parts: LibraryParts): EncodeText {
-  const { unknown } = parts;
-  const library = new Library(
-    {
-      normalizer: parts.normalizer,
-      pre_tokenizer: parts.preTokenizer,
-      post_processor: null,
-      decoder: null,
-      added_tokens: [],
-      model: {
-        type: "BPE",
-        vocab: unknown === null ? {} : { [unknown.text]: unknown.id },
-        merges: [],
-        ignore_merges: parts.ignoreMerges,
-        byte_fallback: parts.byteFallback,
-        unk_token: unknown?.text ?? null,
-      },
-    },
-    {},
-  );
+  const library = build(parts);
   const model = library.model;
   if (!(model instanceof BPE)) throw new TypeError("The tokenizer library built no BPE model.");
   model.tokens_to_ids = parts.ids;
@@ -58,4 +44,29 @@ export function buildLibraryModel(parts: LibraryParts): EncodeText {
   Object.assign(model.cache, { capacity: WORD_CACHE_ENTRIES });
   model.max_length_to_cache = WORD_CACHE_LENGTH;
   return (text) => library.encode(text, { add_special_tokens: false }).ids;
+}
+
+function build({ normalizer, preTokenizer, unknown, ignoreMerges, byteFallback }: LibraryParts): Library {
+  const model = {
+    type: "BPE",
+    vocab: unknown === null ? {} : { [unknown.text]: unknown.id },
+    merges: [],
+    ignore_merges: ignoreMerges,
+    byte_fallback: byteFallback,
+    unk_token: unknown?.text ?? null,
+  };
+  const file = {
+    normalizer,
+    pre_tokenizer: preTokenizer,
+    post_processor: null,
+    decoder: null,
+    added_tokens: [],
+    model,
+  };
+  try {
+    return new Library(file, {});
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ModelError("unsupported_type", `The tokenizer of the model cannot be built: ${reason}`, { cause });
+  }
 }
