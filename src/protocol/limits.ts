@@ -71,7 +71,7 @@ export const SEED_ABS_MAX = 2 ** 63;
 /** Names of models end in log lines and error messages; a hub address fits. */
 export const MODEL_NAME_CHARS_MAX = 256;
 
-/** `user`, `prompt_cache_key`, `cache_salt`, names of speakers: identifiers, not text. */
+/** `prompt_cache_key`, `cache_salt`, owners, names of speakers: identifiers, not text. */
 export const IDENTIFIER_CHARS_MAX = 256;
 
 /** One line of a list. */

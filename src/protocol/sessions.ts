@@ -2,6 +2,8 @@
  * Bodies of the session routes. A session is a conversation that the server keeps: messages are sent one at a time, and
  * answers come in the shapes of chat completions. Times are Unix seconds, as everywhere in OpenAI's API.
  */
+
+import * as z from "zod";
 import type { GenerateRequest } from "./generate.ts";
 import { IDENTIFIER_CHARS_MAX, MODEL_NAME_CHARS_MAX, TEXT_CHARS_MAX, TITLE_CHARS_MAX } from "./limits.ts";
 import { chatLogprobsOf, chatLogprobsShape } from "./openai/chat-request.ts";
@@ -9,7 +11,6 @@ import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "
 import { contentSchema, decodeContent } from "./openai/messages.ts";
 import { refuseUnsupported } from "./openai/unsupported.ts";
 import { validate } from "./openai/validate.ts";
-import { z } from "./openai/zod.ts";
 import type { AnswerStyle } from "./wire-request.ts";
 
 export const sessionInitSchema = z.object({

@@ -2,6 +2,8 @@
  * Request body of POST /v1/chat/completions (OpenAI API reference, "Create chat completion"; vLLM's extra sampling
  * fields). Decodes to a `WireRequest`, or throws the `ApiError` that says what is wrong.
  */
+
+import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
 import { CHOICES_PER_PROMPT_MAX, MODEL_NAME_CHARS_MAX, TOP_LOGPROBS_MAX } from "../limits.ts";
 import type { WireRequest } from "../wire-request.ts";
@@ -9,7 +11,6 @@ import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "
 import { decodeMessages, messageSchema } from "./messages.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 import { validate } from "./validate.ts";
-import { z } from "./zod.ts";
 
 export const chatLogprobsShape = {
   logprobs: z.boolean().nullish(),

@@ -2,6 +2,8 @@
  * Request body of POST /v1/completions (OpenAI API reference, "Create completion"; vLLM's extra sampling fields).
  * The prompt is a text, a list of texts, a list of token ids, or a list of such lists; one request may hold several.
  */
+
+import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
 import type { Prompt } from "../generate.ts";
 import {
@@ -18,7 +20,6 @@ import type { WireRequest } from "../wire-request.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 import { checkCount, dotted, quote, validate } from "./validate.ts";
-import { z } from "./zod.ts";
 
 /** OpenAI's, kept since clients rely on short answers here. */
 export const COMPLETION_MAX_TOKENS_DEFAULT = 16;

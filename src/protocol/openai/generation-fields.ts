@@ -4,6 +4,8 @@
  *
  * Defaults are OpenAI's: temperature 1, everything else off. Names beyond OpenAI's are vLLM's.
  */
+
+import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
 import type { GenerateRequest } from "../generate.ts";
 import {
@@ -22,7 +24,6 @@ import {
 } from "../limits.ts";
 import type { AnswerStyle } from "../wire-request.ts";
 import { checkCount, quote } from "./validate.ts";
-import { z } from "./zod.ts";
 
 const penalty = z.number().min(-PENALTY_ABS_MAX).max(PENALTY_ABS_MAX).nullish();
 const maxTokens = z.int().min(0).max(MAX_TOKENS_MAX).nullish();
@@ -50,7 +51,8 @@ export const generationShape = {
   ignore_eos: z.boolean().nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
-  user: identifier,
+  /** Ignored; some clients put a whole JSON text here, so only the body's limit bounds it. */
+  user: z.string().nullish(),
   prompt_cache_key: identifier,
   cache_salt: identifier,
 };

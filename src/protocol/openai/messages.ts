@@ -2,11 +2,12 @@
  * Chat messages: OpenAI's shapes in, `ChatMessage`s out. `developer` is the newer name of `system`. Text parts are
  * joined by a line break, as vLLM and llama.cpp do.
  */
+
+import * as z from "zod";
 import { invalidRequest, unsupportedContent, unsupportedParameter } from "../errors.ts";
 import type { ChatMessage, ChatRole } from "../generate.ts";
 import { CONTENT_PARTS_MAX, IDENTIFIER_CHARS_MAX, MESSAGES_MAX, TEXT_CHARS_MAX } from "../limits.ts";
 import { checkCount, dotted, validate } from "./validate.ts";
-import { z } from "./zod.ts";
 
 const text = z.string().max(TEXT_CHARS_MAX);
 

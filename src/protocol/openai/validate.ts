@@ -5,8 +5,12 @@
  * zod collects a complaint for every bad entry of a list, so a list goes through `checkCount` before its schema runs:
  * otherwise 2 MB of bad entries would grow to hundreds of megabytes of complaints.
  */
+
+import * as z from "zod";
 import { type ApiError, invalidRequest } from "../errors.ts";
-import type { z } from "./zod.ts";
+
+// workerd forbids `eval` and `new Function`; set here since every schema runs through this file.
+z.config({ jitless: true });
 
 type Path = readonly PropertyKey[];
 type Issue = z.core.$ZodIssue;

@@ -1,0 +1,240 @@
+import { expect, test } from "vitest";
+import * as z from "zod";
+import { chatRequestSchema, decodeChatRequest } from "../../../src/protocol/openai/chat-request.ts";
+import { caught } from "./caught.ts";
+
+const USER = { role: "user", content: "hi" };
+const decode = (fields: object) => decodeChatRequest({ model: "m", messages: [USER], ...fields }, "r1");
+const messagesOf = (messages: unknown) => decode({ messages }).generate.prompts;
+
+test("the smallest request gets OpenAI's defaults", () => {
+  expect(decode({})).toEqual({
+    generate: {
+      requestId: "r1",
+      model: "m",
+      prompts: [{ kind: "chat", messages: [USER] }],
+      n: 1,
+      sampling: {
+        temperature: 1,
+        topK: 0,
+        topP: 1,
+        minP: 0,
+        repetitionPenalty: 1,
+        presencePenalty: 0,
+        frequencyPenalty: 0,
+        logitBias: [],
+        seed: null,
+      },
+      maxTokens: null,
+      stopStrings: [],
+      stopTokenIds: [],
+      ignoreEos: false,
+      logprobs: null,
+      echo: false,
+      cacheSalt: "",
+    },
+    style: { stream: false, includeUsage: false },
+    promptCacheKey: null,
+  });
+});
+
+test("roles, names and parts become messages", () => {
+  const messages = [
+    { role: "developer", content: "be short" },
+    {
+      role: "system",
+      content: [
+        { type: "text", text: "a" },
+        { type: "text", text: "b" },
+      ],
+    },
+    { role: "user", content: "", name: "ada" },
+    { role: "assistant", content: "ok", tool_calls: [], refusal: null, audio: null },
+  ];
+  expect(messagesOf(messages)).toEqual([
+    {
+      kind: "chat",
+      messages: [
+        { role: "system", content: "be short" },
+        { role: "system", content: "a\nb" },
+        { role: "user", content: "", name: "ada" },
+        { role: "assistant", content: "ok" },
+      ],
+    },
+  ]);
+});
+
+test.each([
+  ["logprobs absent", {}, null],
+  ["logprobs false", { logprobs: false }, null],
+  ["logprobs null", { logprobs: null, top_logprobs: null }, null],
+  ["top_logprobs 0 without logprobs", { top_logprobs: 0 }, null],
+  ["the chosen token only", { logprobs: true }, 0],
+  ["alternatives", { logprobs: true, top_logprobs: 20 }, 20],
+])("logprobs: %s", (_name, fields, wanted) => {
+  expect(decode(fields).generate.logprobs).toBe(wanted);
+});
+
+test.each([
+  ["stream", { stream: true }, { stream: true, includeUsage: false }],
+  ["stream null", { stream: null, stream_options: null }, { stream: false, includeUsage: false }],
+  ["usage", { stream: true, stream_options: { include_usage: true, other: 1 } }, { stream: true, includeUsage: true }],
+  ["no usage", { stream: true, stream_options: {} }, { stream: true, includeUsage: false }],
+])("style: %s", (_name, fields, wanted) => {
+  expect(decode(fields).style).toEqual(wanted);
+});
+
+test("n and prompt_cache_key", () => {
+  expect(decode({ n: 3 }).generate.n).toBe(3);
+  expect(decode({ n: null }).generate.n).toBe(1);
+  expect(decode({ prompt_cache_key: "k" }).promptCacheKey).toBe("k");
+});
+
+const BAD: [string, object, string | null, string][] = [
+  ["no model", { model: undefined }, "model", "is required"],
+  ["null model", { model: null }, "model", "must be a string, but is null"],
+  ["empty model", { model: "" }, "model", "at least 1"],
+  ["number as model", { model: 5 }, "model", "must be a string, but is 5"],
+  ["no messages", { messages: undefined }, "messages", "is required"],
+  ["null messages", { messages: null }, "messages", "must be a list"],
+  ["empty messages", { messages: [] }, "messages", "at least 1 entry"],
+  ["text as messages", { messages: "hi" }, "messages", "must be a list"],
+  ["a number among messages", { messages: [USER, 5] }, "messages.1", "must be a JSON object, but is 5"],
+  ["no role", { messages: [{ content: "x" }] }, "messages.0.role", "is required"],
+  ["unknown role", { messages: [{ role: "bot", content: "x" }] }, "messages.0.role", '"bot"'],
+  ["no content", { messages: [{ role: "user" }] }, "messages.0.content", "is required"],
+  ["null content", { messages: [{ role: "assistant", content: null }] }, "messages.0.content", "is null"],
+  ["number as content", { messages: [{ role: "user", content: 5 }] }, "messages.0.content", "a string or a list"],
+  ["no parts", { messages: [{ role: "user", content: [] }] }, "messages.0.content", "at least 1 entries"],
+  ["a part that is no object", { messages: [{ role: "user", content: [5] }] }, "messages.0.content.0", "is 5"],
+  ["null part", { messages: [{ role: "user", content: [null] }] }, "messages.0.content.0", "null"],
+  [
+    "a part without type",
+    { messages: [{ role: "user", content: [{ text: "x" }] }] },
+    "messages.0.content.0.type",
+    '"text"',
+  ],
+  [
+    "a part with a wrong text",
+    {
+      messages: [
+        USER,
+        {
+          role: "user",
+          content: [
+            { type: "text", text: "a" },
+            { type: "text", text: 5 },
+          ],
+        },
+      ],
+    },
+    "messages.1.content.1.text",
+    "must be a string, but is 5",
+  ],
+  ["wrong name", { messages: [{ ...USER, name: 5 }] }, "messages.0.name", "must be a string"],
+  ["n of zero", { n: 0 }, "n", "at least 1"],
+  ["half an n", { n: 1.5 }, "n", "integer"],
+  ["logprobs as a number", { logprobs: 5 }, "logprobs", "true or false"],
+  ["top_logprobs without logprobs", { top_logprobs: 5 }, "top_logprobs", "logprobs"],
+  ["stream_options without stream", { stream_options: { include_usage: true } }, "stream_options", "stream"],
+];
+
+test.each(BAD)("%s is a 400", (_name, fields, param, words) => {
+  const error = caught(() => decode(fields));
+  expect(error).toMatchObject({ status: 400, type: "invalid_request_error", param });
+  expect(error.message).toContain(words);
+});
+
+test.each([[null], [5], ["text"], [[]], [true]])("a body that is %j is a 400", (body) => {
+  const error = caught(() => decodeChatRequest(body, "r1"));
+  expect(error).toMatchObject({ status: 400, param: null });
+  expect(error.message).toContain("The request body must be a JSON object");
+});
+
+test.each([
+  ["tools", [{ type: "function", function: { name: "f" } }]],
+  ["tools", []],
+  ["tool_choice", "auto"],
+  ["functions", []],
+  ["function_call", "auto"],
+  ["response_format", { type: "json_object" }],
+  ["response_format", { type: "text", more: 1 }],
+  ["structured_outputs", { choice: ["a"] }],
+  ["guided_json", {}],
+  ["grammar", "root ::= x"],
+  ["modalities", ["text", "audio"]],
+  ["audio", { voice: "x" }],
+  ["web_search_options", {}],
+  ["store", true],
+  ["use_beam_search", true],
+  ["best_of", 2],
+  ["min_tokens", 1],
+  ["allowed_token_ids", [1]],
+  ["bad_words", ["x"]],
+  ["include_stop_str_in_output", true],
+  ["skip_special_tokens", false],
+  ["echo", true],
+  ["prompt_logprobs", 0],
+  ["truncate_prompt_tokens", 5],
+  ["add_special_tokens", true],
+  ["add_generation_prompt", false],
+  ["continue_final_message", true],
+  ["chat_template", "x"],
+  ["chat_template_kwargs", { a: 1 }],
+  ["documents", [{}]],
+  ["return_token_ids", true],
+])("%s = %j is refused, not ignored", (param, value) => {
+  const error = caught(() => decode({ [param]: value }));
+  expect(error).toMatchObject({ status: 400, code: "unsupported_parameter", param });
+  expect(error.message).toContain(`'${param}' is not supported here. Leave it out`);
+});
+
+test("neutral values of unsupported fields pass", () => {
+  const neutral = {
+    tools: null,
+    tool_choice: "none",
+    function_call: "none",
+    response_format: { type: "text" },
+    modalities: ["text"],
+    store: false,
+    use_beam_search: false,
+    best_of: 1,
+    min_tokens: 0,
+    bad_words: [],
+    grammar: "",
+    skip_special_tokens: true,
+    echo: false,
+    add_special_tokens: false,
+    add_generation_prompt: true,
+    chat_template_kwargs: {},
+  };
+  expect(decode(neutral)).toEqual(decode({}));
+});
+
+test.each([
+  ["image_url", { type: "image_url", image_url: { url: "x" } }],
+  ["input_audio", { type: "input_audio", input_audio: {} }],
+  ["file", { type: "file", file: {} }],
+])("a part of type %s is named in the refusal", (kind, part) => {
+  const error = caught(() => messagesOf([{ role: "user", content: [{ type: "text", text: "x" }, part] }]));
+  expect(error).toMatchObject({ status: 400, code: "unsupported_content", param: "messages.0.content.1" });
+  expect(error.message).toContain(kind);
+});
+
+test.each([
+  ["messages.0.role", { role: "tool", content: "x", tool_call_id: "c" }],
+  ["messages.0.role", { role: "function", content: "x", name: "f" }],
+  ["messages.0.tool_calls", { role: "assistant", content: null, tool_calls: [{ id: "c" }] }],
+  ["messages.0.function_call", { role: "assistant", content: null, function_call: { name: "f" } }],
+  ["messages.0.audio", { role: "assistant", audio: { id: "a" } }],
+])("%s of a tool conversation is refused", (param, message) => {
+  expect(caught(() => messagesOf([message]))).toMatchObject({ status: 400, code: "unsupported_parameter", param });
+});
+
+test("the schema of the whole body can be written down as JSON Schema", () => {
+  const schema = z.toJSONSchema(chatRequestSchema);
+  expect(schema.required).toEqual(["model", "messages"]);
+  expect(Object.keys(schema.properties!)).toEqual(
+    expect.arrayContaining(["temperature", "logit_bias", "top_logprobs"]),
+  );
+});

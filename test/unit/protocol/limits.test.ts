@@ -1,0 +1,81 @@
+/** Each bound: its last good value passes, the next is refused with the limit in the message. */
+import { expect, test } from "vitest";
+import * as bounds from "../../../src/protocol/limits.ts";
+import { decodeChatRequest } from "../../../src/protocol/openai/chat-request.ts";
+import { decodeCompletionRequest } from "../../../src/protocol/openai/completion-request.ts";
+import { decodeSessionInit } from "../../../src/protocol/sessions.ts";
+import { caught } from "./caught.ts";
+
+const limits: Record<keyof typeof bounds, number> = { ...bounds };
+const USER = { role: "user", content: "hi" };
+const chat = (fields: object) => decodeChatRequest({ model: "m", messages: [USER], ...fields }, "r");
+const text = (fields: object) => decodeCompletionRequest({ model: "m", prompt: "hi", ...fields }, "r");
+const many = <T>(num: number, one: T): T[] => new Array(num).fill(one);
+const chars = (num: number) => "x".repeat(num);
+const biases = (num: number) => Object.fromEntries(many(num, 0).map((_, id) => [String(id), 1]));
+const part = { type: "text", text: "x" };
+
+/** `accept(limit)` decodes, `accept(limit + step)` is refused for `param`. */
+const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][] = [
+  ["MESSAGES_MAX", "messages", (size) => chat({ messages: many(size, USER) })],
+  [
+    "CONTENT_PARTS_MAX",
+    "messages.0.content",
+    (size) => chat({ messages: [{ role: "user", content: many(size, part) }] }),
+  ],
+  ["TEXT_CHARS_MAX", "messages.0.content", (size) => chat({ messages: [{ role: "user", content: chars(size) }] })],
+  ["TEXT_CHARS_MAX", "prompt", (size) => text({ prompt: chars(size) })],
+  ["TEXT_CHARS_MAX", "system", (size) => decodeSessionInit({ system: chars(size) })],
+  ["PROMPT_TOKENS_MAX", "prompt", (size) => text({ prompt: many(size, 1) })],
+  ["PROMPTS_MAX", "prompt", (size) => text({ prompt: many(size, "a") })],
+  ["PROMPTS_MAX", "prompt", (size) => text({ prompt: many(size, [1]) })],
+  ["TOKEN_ID_MAX", "prompt.0", (id) => text({ prompt: [id] })],
+  ["TOKEN_ID_MAX", "stop_token_ids.0", (id) => chat({ stop_token_ids: [id] })],
+  ["CHOICES_PER_PROMPT_MAX", "n", (n) => chat({ n })],
+  ["CHOICES_MAX", "n", (num) => text({ prompt: many(num % 2 === 0 ? num / 2 : (num + 1) / 2, "a"), n: 2 })],
+  ["STOP_STRINGS_MAX", "stop", (size) => chat({ stop: many(size, "a") })],
+  ["STOP_STRING_CHARS_MAX", "stop", (size) => chat({ stop: chars(size) })],
+  ["STOP_STRING_CHARS_MAX", "stop.0", (size) => chat({ stop: [chars(size)] })],
+  ["STOP_TOKEN_IDS_MAX", "stop_token_ids", (size) => chat({ stop_token_ids: many(size, 1) })],
+  ["TOP_LOGPROBS_MAX", "top_logprobs", (top_logprobs) => chat({ logprobs: true, top_logprobs })],
+  ["COMPLETION_LOGPROBS_MAX", "logprobs", (logprobs) => text({ logprobs })],
+  ["LOGIT_BIAS_ENTRIES_MAX", "logit_bias", (size) => chat({ logit_bias: biases(size) })],
+  ["LOGIT_BIAS_ABS_MAX", "logit_bias.1", (bias) => chat({ logit_bias: { "1": bias } })],
+  ["MAX_TOKENS_MAX", "max_tokens", (max_tokens) => chat({ max_tokens })],
+  ["REPETITION_PENALTY_MAX", "repetition_penalty", (repetition_penalty) => chat({ repetition_penalty })],
+  ["TEMPERATURE_MAX", "temperature", (temperature) => chat({ temperature })],
+  ["PENALTY_ABS_MAX", "presence_penalty", (presence_penalty) => chat({ presence_penalty })],
+  ["PENALTY_ABS_MAX", "frequency_penalty", (frequency_penalty) => chat({ frequency_penalty })],
+  ["SEED_ABS_MAX", "seed", (seed) => chat({ seed }), 4096],
+  ["MODEL_NAME_CHARS_MAX", "model", (size) => chat({ model: chars(size) })],
+  ["IDENTIFIER_CHARS_MAX", "cache_salt", (size) => chat({ cache_salt: chars(size) })],
+  ["IDENTIFIER_CHARS_MAX", "prompt_cache_key", (size) => chat({ prompt_cache_key: chars(size) })],
+  ["IDENTIFIER_CHARS_MAX", "messages.0.name", (size) => chat({ messages: [{ ...USER, name: chars(size) }] })],
+  ["TITLE_CHARS_MAX", "title", (size) => decodeSessionInit({ title: chars(size) })],
+];
+
+test.each(CASES)("%s bounds %s", (name, param, accept, step = 1) => {
+  const limit = limits[name];
+  accept(limit);
+  const error = caught(() => accept(limit + step));
+  expect(error).toMatchObject({ status: 400, param });
+  expect(error.message).toContain(String(limit));
+});
+
+test("every bound has a case, here or where it is enforced", () => {
+  const elsewhere = ["BODY_BYTES_MAX", "REQUEST_ID_CHARS_MAX", "KEEP_ALIVE_MS"];
+  expect(new Set([...CASES.map(([name]) => name), ...elsewhere])).toEqual(new Set(Object.keys(limits)));
+});
+
+test("a hundred thousand bad entries cost one complaint", () => {
+  const error = caught(() => chat({ messages: many(100_000, 0) }));
+  expect(error.message).toBe("'messages' may have at most 1024 entries, but has 100000.");
+});
+
+test("a message quotes no more than a line of the client's own text", () => {
+  for (const fields of [{ model: "m", stream: chars(100_000) }, { logit_bias: { [chars(100_000)]: "x" } }]) {
+    const error = caught(() => chat(fields));
+    expect(error.message.length).toBeLessThan(300);
+    expect(error.param!.length).toBeLessThan(100);
+  }
+});

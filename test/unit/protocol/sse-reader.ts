@@ -1,0 +1,42 @@
+/** Reads streamed text back, as strictly as the format's rules say: a test of what was written, not a client. */
+import { expect } from "vitest";
+
+export interface Chunk {
+  id: string;
+  object: string;
+  created: number;
+  model: string;
+  choices: {
+    index: number;
+    text?: string;
+    delta?: { role?: string; content?: string };
+    logprobs: unknown;
+    finish_reason: string | null;
+    stop_reason?: string | number | null;
+  }[];
+  usage?: object | null;
+  session_id?: string;
+}
+
+export interface ReadStream {
+  chunks: Chunk[];
+  /** The error object that ended the stream, or null. */
+  error: { message: string; type: string; param: string | null; code: string | null } | null;
+}
+
+/** Each event is one `data:` line and a blank line, the last is `[DONE]` and comes once. */
+export function readSse(text: string): ReadStream {
+  expect(text.endsWith("\n\n")).toBe(true);
+  const events = text
+    .slice(0, -2)
+    .split("\n\n")
+    .filter((event) => event !== ": ping");
+  for (const event of events) expect(event).toMatch(/^data: [^\n\r]+$/);
+  const data = events.map((event) => event.slice("data: ".length));
+  expect(data.indexOf("[DONE]")).toBe(data.length - 1);
+  const bodies = data.slice(0, -1).map((one) => JSON.parse(one));
+  const errorAt = bodies.findIndex((body) => "error" in body);
+  if (errorAt < 0) return { chunks: bodies, error: null };
+  expect(errorAt).toBe(bodies.length - 1);
+  return { chunks: bodies.slice(0, -1), error: bodies[errorAt].error };
+}
