@@ -64,9 +64,8 @@ export class TextGeneration implements Generation {
     while (true) {
       const event = this.poll();
       if (event !== null || this.#hasEnded) return event;
-      const isMoved = this.#options.engine.step();
-      if (isMoved === true) continue;
-      return this.#nextLater(isMoved);
+      const step = this.#step();
+      if (step !== true) return this.#nextAfter(step);
     }
   }
 
@@ -84,17 +83,23 @@ export class TextGeneration implements Generation {
     return transcriptAfter(tokenizer, prompts[0]!, this.#allSequences[0]!.outputTokens, this.#choices[0]!.text);
   }
 
-  /** @param step of an asynchronous backend, or false: there is no backend to step */
-  async #nextLater(step: Promise<boolean> | false): Promise<GenerateEvent | null> {
-    const { engine } = this.#options;
-    let isMoved = await step;
+  async #nextAfter(step: Promise<unknown>): Promise<GenerateEvent | null> {
+    let moved: MaybePromise<unknown> = step;
     while (true) {
+      await moved;
       const event = this.poll();
       if (event !== null || this.#hasEnded) return event;
-      if (!isMoved && engine.isAlive) throw new Error(`Request ${this.requestId} is open, but no sequence can run.`);
-      if (!isMoved) await engine.whenAlive();
-      isMoved = await engine.step();
+      moved = this.#step();
     }
+  }
+
+  /** One step of the engine, or the wait for its next backend. */
+  #step(): true | Promise<unknown> {
+    const { engine } = this.#options;
+    const step = engine.step();
+    if (step !== false) return step;
+    if (engine.isAlive) throw new Error(`Request ${this.requestId} is open, but there is nothing to compute.`);
+    return engine.whenAlive();
   }
 
   #sequenceOf(prompt: EncodedPrompt, promptIndex: number): Sequence {

@@ -133,11 +133,11 @@ describe("random workloads", () => {
         numPreemptions += stats.numPreemptions;
         numHitTokens += stats.prefixHitTokens;
       }),
-      { seed: 4, numRuns: 3000 },
+      { seed: 4, numRuns: 1500 },
     );
     // The workloads reach what they are about.
-    expect(numPreemptions).toBeGreaterThan(1000);
-    expect(numHitTokens).toBeGreaterThan(10_000);
+    expect(numPreemptions).toBeGreaterThan(500);
+    expect(numHitTokens).toBeGreaterThan(2000);
   });
 
   it("advance every running sequence, and delay a decode by no more than one chunk", () => {
@@ -161,7 +161,7 @@ describe("random workloads", () => {
         while (rig.step());
         expect(rig.engine.stats.numPreemptions).toBe(0);
       }),
-      { seed: 5, numRuns: 1000 },
+      { seed: 5, numRuns: 500 },
     );
   });
 });
