@@ -59,6 +59,7 @@ async function main() {
 
 async function measureWarm(url, settings, streamCounts) {
   const report = await (await fetch(`${url}/ready`)).json();
+  settings.model ??= report.model;
   await streamChat(url, settings, 0); // Compiles the hot functions.
   const concurrency = {};
   for (const numStreams of streamCounts) {
@@ -93,6 +94,7 @@ async function measureCold(settings) {
   for (let i = 0; i < settings.runs; i++) {
     const server = await startCold();
     try {
+      settings.model ??= (await (await fetch(`${server.url}/v1/models`)).json()).data[0].id;
       const { startMs, firstMs } = await streamChat(server.url, settings, i);
       const { loadMs } = await (await fetch(`${server.url}/ready`)).json();
       samples.push({ firstTokenMs: round(firstMs - startMs), loadMs: round(loadMs) });
@@ -130,7 +132,7 @@ async function streamChat(url, settings, seed) {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({
-      ...(settings.model === undefined ? {} : { model: settings.model }),
+      model: settings.model,
       messages: [{ role: "user", content: `${seed}: ${PROMPTS[seed % PROMPTS.length]}` }],
       max_tokens: settings.tokens,
       ignore_eos: true,

@@ -160,8 +160,9 @@ async function untilReady(port, server, path) {
       const response = await fetch(`http://${HOST}:${port}${path}`);
       const body = await response.json();
       if (response.ok) return body;
-      reason = body.error?.message ?? JSON.stringify(body);
-      if (!response.headers.has("retry-after")) break;
+      reason = body.message ?? JSON.stringify(body);
+      // Waiting does not mend a missing or broken model.
+      if (body.retryable === false) break;
     } catch {
       // Not listening yet.
     }

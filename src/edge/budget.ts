@@ -3,13 +3,16 @@
  * runtime enforces nothing, so this table is the enforcement: a model is planned in bytes before its weights are read,
  * gets the context and the KV pool that fit, and is refused with the numbers where too little is left.
  *
- * | holder                 | bytes                                                                       |
- * |------------------------|-----------------------------------------------------------------------------|
- * | script, runtime, requests, sessions' text, chunks in flight | `JS_RESERVE_BYTES`                     |
- * | tokenizer of a model   | `TOKENIZER_BYTES_PER_TOKEN` × its vocabulary                                |
- * | weights, scratch       | as the engine plans them                                                    |
- * | KV pool                | what is left, at least one context, at most `POOL_CONTEXTS_MAX` contexts    |
+ * | holder                                                      | bytes                                             |
+ * |-------------------------------------------------------------|---------------------------------------------------|
+ * | script, runtime, requests, sessions' text, chunks in flight | `JS_RESERVE_BYTES`                                |
+ * | tokenizer of a model                                        | `TOKENIZER_BYTES_PER_TOKEN` × its vocabulary      |
+ * | weights, scratch                                            | exactly, as the engine plans its linear memory    |
+ * | KV pool                                                     | what is left: at least one context, at most       |
+ * |                                                             | `BATCH_SEQUENCES_MAX` contexts or `POOL_BYTES_MAX` |
  */
+import { type CpuMemoryPlan, planCpuMemory } from "../backends/cpu/memory-plan.ts";
+import type { ModelSpec } from "../model/model-spec.ts";
 import { modelUnusable } from "../protocol/errors.ts";
 
 /** "128 MB" of the platform's limits, read the careful way. */
@@ -19,30 +22,23 @@ export const JS_RESERVE_BYTES = 24_000_000;
 
 export const TOKENIZER_BYTES_PER_TOKEN = 400;
 
-/** More than this many full contexts are never in use at once: an isolate decodes for a handful of streams. */
-const POOL_CONTEXTS_MAX = 8;
+/** A step for eight streams costs little more than one for four, and more readers than that queue for the CPU anyway. */
+const BATCH_SEQUENCES_MAX = 8;
+
+/** Running sequences get more where the context needs it; beyond that a larger pool only remembers more old prompts,
+ * and every byte of it is missing where the estimates of this table are wrong. */
+const POOL_BYTES_MAX = 32_000_000;
 
 /** A chat with less room than this ends after a turn or two. A model made for less keeps its own length. */
 const CONTEXT_TOKENS_MIN = 512;
 
-/** What a model needs, by owner. */
-export interface Footprint {
-  /** As the model was trained. */
-  contextLength: number;
-  vocabSize: number;
-  weightsBytes: number;
-  scratchBytes: number;
-  blockTokens: number;
-  kvBytesPerBlock: number;
-}
+/** For each model; the engine's defaults otherwise. */
+const ENGINE = { blockTokens: 16, maxBatchSequences: BATCH_SEQUENCES_MAX } as const;
 
 export interface MemoryPlan {
-  /** Prompt and output together; shorter than the model's own where its KV does not fit. */
-  contextLength: number;
-  numBlocks: number;
-  kvBytes: number;
+  engine: CpuMemoryPlan;
   tokenizerBytes: number;
-  /** All that the model holds, KV pool and tokenizer included. */
+  /** All that the model holds: linear memory and tokenizer. */
   totalBytes: number;
 }
 
@@ -57,41 +53,43 @@ export function budgetFrom(variable: string | undefined): number {
 }
 
 /**
- * The largest plan within a budget. The context depends on the whole budget alone, never on what else is loaded right
- * now: a model must not promise 2048 tokens today and 700 tomorrow. The KV pool takes what `freeBytes` leaves.
+ * The plan for a model. Its context depends on the whole budget alone, never on what else is loaded right now: a model
+ * must not promise 2048 tokens today and 700 tomorrow. Its KV pool takes what `freeBytes` leaves.
  *
  * @param budgetBytes of the isolate, reserve included
  * @param freeBytes of the budget, after the reserve and other models
  * @returns null where it would fit alone but not beside the others
  * @throws ApiError 422 with the numbers where it cannot fit at all
  */
-export function planMemory(model: string, need: Footprint, budgetBytes: number, freeBytes: number): MemoryPlan | null {
-  const tokenizerBytes = need.vocabSize * TOKENIZER_BYTES_PER_TOKEN;
-  const fixedBytes = need.weightsBytes + need.scratchBytes + tokenizerBytes;
-  const blocksIn = (bytes: number) => Math.floor((bytes - fixedBytes) / need.kvBytesPerBlock);
-  const blocksFor = (tokens: number) => Math.ceil(tokens / need.blockTokens);
+export function planMemory(id: string, spec: ModelSpec, budgetBytes: number, freeBytes: number): MemoryPlan | null {
+  const tokenizerBytes = spec.vocabSize * TOKENIZER_BYTES_PER_TOKEN;
+  const blocksFor = (tokens: number) => Math.ceil(tokens / ENGINE.blockTokens);
+  const planWith = (contextLength: number, numBlocks: number) =>
+    planCpuMemory(spec, { ...ENGINE, contextLength, numBlocks });
+  const fits = (plan: CpuMemoryPlan, bytes: number) => plan.totalBytes + tokenizerBytes <= bytes;
 
-  const aloneBlocks = blocksIn(budgetBytes - JS_RESERVE_BYTES);
-  const leastTokens = Math.min(need.contextLength, CONTEXT_TOKENS_MIN);
-  if (aloneBlocks < blocksFor(leastTokens)) {
-    throw modelUnusable(model, overBudget(need, tokenizerBytes, blocksFor(leastTokens), leastTokens, budgetBytes));
-  }
-  const contextLength = Math.min(need.contextLength, aloneBlocks * need.blockTokens);
+  const leastTokens = Math.min(spec.contextLength, CONTEXT_TOKENS_MIN);
+  const least = planWith(leastTokens, blocksFor(leastTokens));
+  if (!fits(least, budgetBytes - JS_RESERVE_BYTES))
+    throw modelUnusable(id, overBudget(least, tokenizerBytes, budgetBytes));
+
+  const memoryBudgetBytes = budgetBytes - JS_RESERVE_BYTES - tokenizerBytes;
+  const { contextLength } = planCpuMemory(spec, { ...ENGINE, memoryBudgetBytes });
   const contextBlocks = blocksFor(contextLength);
-  const numBlocks = Math.min(blocksIn(freeBytes), contextBlocks * POOL_CONTEXTS_MAX);
-  if (numBlocks < contextBlocks) return null;
-  const kvBytes = numBlocks * need.kvBytesPerBlock;
-  return { contextLength, numBlocks, kvBytes, tokenizerBytes, totalBytes: fixedBytes + kvBytes };
+  if (!fits(planWith(contextLength, contextBlocks), freeBytes)) return null;
+
+  const most = planCpuMemory(spec, { ...ENGINE, contextLength, memoryBudgetBytes: freeBytes - tokenizerBytes });
+  const worthwhileBlocks = Math.max(contextBlocks, Math.floor(POOL_BYTES_MAX / most.blockBytes));
+  const engine = planWith(contextLength, Math.min(most.numBlocks, worthwhileBlocks));
+  return { engine, tokenizerBytes, totalBytes: engine.totalBytes + tokenizerBytes };
 }
 
-function overBudget(need: Footprint, tokenizerBytes: number, leastBlocks: number, leastTokens: number, budget: number) {
-  const kvBytes = leastBlocks * need.kvBytesPerBlock;
-  const neededBytes = need.weightsBytes + need.scratchBytes + tokenizerBytes + kvBytes;
+function overBudget(least: CpuMemoryPlan, tokenizerBytes: number, budgetBytes: number): string {
   return (
-    `it needs ${mb(neededBytes)} (weights ${mb(need.weightsBytes)}, KV of ${leastTokens} tokens ${mb(kvBytes)}, ` +
-    `scratch ${mb(need.scratchBytes)}, tokenizer ${mb(tokenizerBytes)}), and ${mb(budget - JS_RESERVE_BYTES)} are ` +
-    `there: the isolate's ${mb(budget)} less ${mb(JS_RESERVE_BYTES)} for everything else. Use a smaller model or a ` +
-    "smaller quantization."
+    `it needs ${mb(least.totalBytes + tokenizerBytes)} (weights ${mb(least.weightsBytes)}, KV of ` +
+    `${least.contextLength} tokens ${mb(least.kvBytes)}, scratch ${mb(least.scratchBytes)}, tokenizer ` +
+    `${mb(tokenizerBytes)}), and ${mb(budgetBytes - JS_RESERVE_BYTES)} are there: the isolate's ${mb(budgetBytes)} less ` +
+    `${mb(JS_RESERVE_BYTES)} for everything else. Use a smaller model or a smaller quantization.`
   );
 }
 

@@ -92,9 +92,7 @@ export class IsolateEngine {
 
   /** Of a model that was just acquired. */
   report(env: Env, modelId: string): EngineReport {
-    const resident = [...this.#residents.values()].findLast(({ stored }) => stored.info.id === modelId);
-    if (resident === undefined) throw unavailable(`The model '${modelId}' was dropped again. Retry.`, BUSY_RETRY_S);
-    const { engineName, model, loadMs, plannedBytes, memory } = resident.loaded;
+    const { engineName, model, loadMs, plannedBytes, memory } = this.#loaded(modelId);
     return {
       model: modelId,
       engine: engineName,
@@ -103,6 +101,17 @@ export class IsolateEngine {
       memory: { budgetBytes: budgetFrom(env.MEMORY_BUDGET_BYTES), plannedBytes, ...memory },
       stats: model.stats,
     };
+  }
+
+  /** The model's next step traps, as a bug in the engine would. For fault tests. */
+  crashForTest(modelId: string): void {
+    this.#loaded(modelId).crashForTest();
+  }
+
+  #loaded(modelId: string): LoadedModel {
+    const resident = [...this.#residents.values()].findLast(({ stored }) => stored.info.id === modelId);
+    if (resident !== undefined) return resident.loaded;
+    throw unavailable(`The model '${modelId}' is not loaded here. Retry.`, BUSY_RETRY_S);
   }
 
   /** Loads or rebuilds where nobody else does, else waits a little. The caller looks again afterwards. */

@@ -3,16 +3,18 @@
  * from the stream straight into linear memory. What it was planned with is kept, so that a crashed engine can be built
  * again under the same limits and the requests it had not failed go on.
  */
+import { CpuBackend } from "../backends/cpu/cpu-backend.ts";
 import type { ByteSource } from "../model/byte-source.ts";
 import { ModelError } from "../model/errors.ts";
-import { type GgufFile, readGguf, type TensorPiece, tensorPieces } from "../model/gguf-reader.ts";
+import { type GgufFile, readGguf } from "../model/gguf-reader.ts";
+import type { ModelSpec } from "../model/model-spec.ts";
 import { specFromGguf } from "../model/spec-from-gguf.ts";
 import { type ApiError, modelUnusable, unavailable } from "../protocol/errors.ts";
-import { type Backend, BackendCrash } from "../serving/backend.ts";
+import { BackendCrash } from "../serving/backend.ts";
 import { createLanguageModel, type ServedModel } from "../serving/served-model.ts";
 import { encodeChat, loadText } from "../text/index.ts";
 import { type MemoryPlan, planMemory } from "./budget.ts";
-import { buildBackend, footprintOf } from "./cpu-engine.ts";
+import { KERNELS } from "./kernels.ts";
 
 /** Beyond those that run; more are told to come back. Each holds its prompt and a stream. */
 const NUM_WAITING_MAX = 64;
@@ -33,9 +35,9 @@ export class LoadedModel {
   readonly engineName: string;
   readonly loadMs: number;
   readonly #plan: MemoryPlan;
-  #backend: Backend;
+  #backend: CpuBackend;
 
-  private constructor(model: ServedModel, backend: Backend, plan: MemoryPlan, loadMs: number) {
+  private constructor(model: ServedModel, backend: CpuBackend, plan: MemoryPlan, loadMs: number) {
     this.model = model;
     this.#backend = backend;
     this.engineName = backend.name;
@@ -50,12 +52,13 @@ export class LoadedModel {
       const { id, source } = options;
       const file = await readGguf(source);
       const { header } = file;
-      const plan = await orCancel(file, () => {
-        const needed = footprintOf(specFromGguf(header, source.name));
-        return options.makeRoom((freeBytes) => planMemory(id, needed, options.budgetBytes, freeBytes));
+      const { spec, plan, text } = await orCancel(file, () => {
+        const spec = specFromGguf(header, source.name);
+        const plan = options.makeRoom((freeBytes) => planMemory(id, spec, options.budgetBytes, freeBytes));
+        return { spec, plan, text: loadText(header, { nowMs: () => Date.now() }) };
       });
-      const { tokenizer, template } = await orCancel(file, () => loadText(header, { nowMs: () => Date.now() }));
-      const backend = await build(file, plan, source.name, options.onProgress);
+      const { tokenizer, template } = text;
+      const backend = await build(file, spec, plan, options.onProgress);
       const model = createLanguageModel({
         id,
         backend,
@@ -79,7 +82,7 @@ export class LoadedModel {
     return this.#plan.totalBytes;
   }
 
-  get memory(): Backend["memory"] {
+  get memory(): CpuBackend["memory"] {
     return this.#backend.memory;
   }
 
@@ -87,7 +90,8 @@ export class LoadedModel {
   async rebuild(source: ByteSource, onProgress: () => void): Promise<void> {
     await withModelErrors(this.model.id, async () => {
       const file = await readGguf(source);
-      this.#backend = await build(file, this.#plan, source.name, onProgress);
+      const spec = await orCancel(file, () => specFromGguf(file.header, source.name));
+      this.#backend = await build(file, spec, this.#plan, onProgress);
       this.model.replaceBackend(this.#backend);
     });
   }
@@ -95,18 +99,19 @@ export class LoadedModel {
   dispose(): void {
     this.#backend.dispose();
   }
-}
 
-async function build(file: GgufFile, plan: MemoryPlan, name: string, onProgress: () => void): Promise<Backend> {
-  const spec = await orCancel(file, () => specFromGguf(file.header, name));
-  return buildBackend(spec, plan, watched(tensorPieces(file.header, file.data), onProgress));
-}
-
-async function* watched(pieces: AsyncIterable<TensorPiece>, onProgress: () => void): AsyncGenerator<TensorPiece> {
-  for await (const piece of pieces) {
-    onProgress();
-    yield piece;
+  /** The next step traps, as a bug in the engine would. For fault tests. */
+  crashForTest(): void {
+    const backend = this.#backend;
+    backend.step = () => backend.crashForTest();
   }
+}
+
+/** Exactly as planned; the stream is read to its end or cancelled. */
+function build(file: GgufFile, spec: ModelSpec, { engine }: MemoryPlan, onProgress: () => void): Promise<CpuBackend> {
+  const { blockTokens, numBlocks, kvPrecision, maxBatchTokens, maxBatchSequences, contextLength } = engine;
+  const options = { blockTokens, numBlocks, kvPrecision, maxBatchTokens, maxBatchSequences, contextLength };
+  return CpuBackend.load({ modules: KERNELS, ...file, spec, options, onProgress });
 }
 
 /** Lets go of the stream where the weights will not be read. */

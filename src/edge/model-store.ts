@@ -13,7 +13,6 @@ import {
   MANIFEST_BYTES_MAX,
   MODELS_PREFIX,
   type ModelManifest,
-  manifestKey,
   modelFileKey,
   parseManifest,
 } from "../model/catalog.ts";
@@ -27,7 +26,7 @@ const LIST_KEPT_MS = 5_000;
 /** A name that is not in the list may be asked for again and again; so often the bucket is really looked into. */
 const MISS_KEPT_MS = 500;
 
-const EMBEDDED_IDS = ["demo"];
+const EMBEDDED_MANIFESTS = [`${MODELS_PREFIX}demo.json`];
 /** The static assets answer on any host name. */
 const ASSETS_ORIGIN = "https://assets.local";
 
@@ -64,7 +63,7 @@ export class ModelStore {
   }
 
   async #read(env: Env): Promise<void> {
-    const embedded = await Promise.all(EMBEDDED_IDS.map((id) => embeddedModel(env, id)));
+    const embedded = await Promise.all(EMBEDDED_MANIFESTS.map((path) => embeddedModel(env, path)));
     const added = await addedModels(env);
     const byId = new Map<string, StoredModel>();
     for (const model of [...embedded, ...(added ?? this.#models)]) {
@@ -76,8 +75,8 @@ export class ModelStore {
   }
 }
 
-async function embeddedModel(env: Env, id: string): Promise<StoredModel | null> {
-  const url = `${ASSETS_ORIGIN}/${manifestKey(id)}`;
+async function embeddedModel(env: Env, path: string): Promise<StoredModel | null> {
+  const url = `${ASSETS_ORIGIN}/${path}`;
   const response = await env.ASSETS.fetch(url);
   const text = await response.text();
   if (response.status === 404) return null;

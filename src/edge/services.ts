@@ -32,7 +32,8 @@ export function edgeModels(env: Env): ModelService {
         return { ready: true, detail: { ...report } };
       } catch (cause) {
         const error = toApiError(requestId, cause);
-        return { ready: false, detail: { message: error.message, code: error.code } };
+        const retryable = error.retryAfterS !== null && error.retryAfterS < NO_MODEL_RETRY_S;
+        return { ready: false, detail: { message: error.message, code: error.code, retryable } };
       }
     },
   };

@@ -3,7 +3,7 @@
  * that survive a restart, and a bundle that can be deployed.
  */
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,11 +16,16 @@ const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, "../..");
 const GREEDY = { temperature: 0, max_tokens: 24 } as const;
 
+const JSON_HEADERS = { "content-type": "application/json" };
+
 const persistTo = mkdtempSync(join(tmpdir(), "runnel-e2e-"));
 let server: RunningServer;
+let model: string;
 
 beforeAll(async () => {
   server = await startServer({ persistTo });
+  const { data } = (await (await fetch(`${server.url}/v1/models`)).json()) as { data: { id: string }[] };
+  model = data[0]!.id;
 });
 
 afterAll(async () => {
@@ -72,7 +77,7 @@ describe("the chat page", () => {
 
 describe("the API", () => {
   test("streams a chat to curl", async () => {
-    const body = JSON.stringify({ messages: [{ role: "user", content: "Hello!" }], stream: true, ...GREEDY });
+    const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hello!" }], stream: true, ...GREEDY });
     const headers = ["-H", "content-type: application/json"];
     const { stdout } = await run("curl", ["-sN", `${server.url}/v1/chat/completions`, ...headers, "-d", body]);
     const events = stdout.trim().split("\n\n");
@@ -85,10 +90,10 @@ describe("the API", () => {
 
   test("answers the openai client, streamed and whole alike", async () => {
     const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "unused", maxRetries: 0 });
-    const [model] = (await client.models.list()).data;
+    expect((await client.models.list()).data.map(({ id }) => id)).toContain(model);
     const messages = [{ role: "user" as const, content: "What is a KV cache?" }];
-    const whole = await client.chat.completions.create({ model: model!.id, messages, ...GREEDY });
-    const options = { model: model!.id, messages, ...GREEDY, stream_options: { include_usage: true } };
+    const whole = await client.chat.completions.create({ model, messages, ...GREEDY });
+    const options = { model, messages, ...GREEDY, stream_options: { include_usage: true } };
     const streamed = await client.chat.completions.stream(options).finalChatCompletion();
     expect(streamed.choices[0]!.message.content).toBe(whole.choices[0]!.message.content);
     expect(streamed.usage!.completion_tokens).toBe(whole.usage!.completion_tokens);
@@ -107,7 +112,7 @@ test("a session survives a restart of the server", async () => {
   const post = (path: string, body: unknown) =>
     fetch(`${server.url}${path}`, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: JSON_HEADERS,
       body: JSON.stringify(body),
     });
   const { id } = (await (await post("/v1/sessions", {})).json()) as { id: string };
@@ -125,4 +130,25 @@ test("a session survives a restart of the server", async () => {
   await second.text();
   const after = (await (await fetch(`${server.url}/v1/sessions/${id}`)).json()) as { messages: unknown[] };
   expect(after.messages).toHaveLength(4);
+});
+
+describe("the bundle", () => {
+  /** wrangler's own limit is 64 MiB; the script also lives in the isolate's heap, so every byte of it is taken from the model. */
+  const SCRIPT_BYTES_MAX = 1_500_000;
+  const WASM_BYTES_MAX = 600_000;
+
+  test("can be deployed, and stays small", async () => {
+    const outdir = join(persistTo, "bundle");
+    const args = ["deploy", "--dry-run", "--minify", "--outdir", outdir];
+    const env = { ...process.env, CLOUDFLARE_CF_FETCH_ENABLED: "false", WRANGLER_SEND_METRICS: "false" };
+    const { stdout } = await run("wrangler", args, { cwd: ROOT, env });
+    expect(stdout).toContain("env.CHAT_SESSION (ChatSession)");
+    const sizes = readdirSync(outdir).map((name) => ({ name, bytes: statSync(join(outdir, name)).size }));
+    const total = (suffix: string) =>
+      sizes.filter(({ name }) => name.endsWith(suffix)).reduce((sum, { bytes }) => sum + bytes, 0);
+    expect(total(".js")).toBeGreaterThan(10_000);
+    expect(total(".js")).toBeLessThan(SCRIPT_BYTES_MAX);
+    expect(sizes.filter(({ name }) => name.endsWith(".wasm"))).toHaveLength(3);
+    expect(total(".wasm")).toBeLessThan(WASM_BYTES_MAX);
+  });
 });

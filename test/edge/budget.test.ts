@@ -1,63 +1,64 @@
 import { expect, test } from "vitest";
-import {
-  budgetFrom,
-  type Footprint,
-  ISOLATE_BUDGET_BYTES,
-  JS_RESERVE_BYTES,
-  planMemory,
-} from "../../src/edge/budget.ts";
+import { budgetFrom, ISOLATE_BUDGET_BYTES, JS_RESERVE_BYTES, planMemory } from "../../src/edge/budget.ts";
+import type { GgufTensorInfo } from "../../src/model/gguf.ts";
+import type { ModelSpec } from "../../src/model/model-spec.ts";
+import { tinyModel } from "../support/tiny-model.ts";
 
-const MB = 1_000_000;
 const FREE_BYTES = ISOLATE_BUDGET_BYTES - JS_RESERVE_BYTES;
-/** About SmolLM2-135M in Q4_0 with an f16 KV cache: 23 kB a token. */
-const SMALL: Footprint = {
-  contextLength: 2048,
-  vocabSize: 49_152,
-  weightsBytes: 62 * MB,
-  scratchBytes: 2 * MB,
-  blockTokens: 16,
-  kvBytesPerBlock: 16 * 23_040,
-};
-const plan = (need: Footprint, freeBytes = FREE_BYTES) => planMemory("m", need, ISOLATE_BUDGET_BYTES, freeBytes);
+const { spec: TINY } = await tinyModel({ weightType: "Q8_0", contextLength: 2048 });
 
-test("a tiny model gets its own context, and a pool of several contexts at most", () => {
-  const tiny = { ...SMALL, weightsBytes: 8 * MB, vocabSize: 2048, kvBytesPerBlock: 16 * 1024 };
-  const { contextLength, numBlocks } = plan(tiny)!;
-  expect(contextLength).toBe(2048);
-  expect(numBlocks).toBe(8 * (2048 / 16));
+/** A spec whose embedding alone weighs so much: nothing of it has to exist to be planned. */
+function withVocabulary(vocabSize: number, change: Partial<ModelSpec> = {}): ModelSpec {
+  const tokenEmbedding: GgufTensorInfo = { ...TINY.tensors.tokenEmbedding, dims: [TINY.dModel, vocabSize] };
+  return { ...TINY, vocabSize, tensors: { ...TINY.tensors, tokenEmbedding }, ...change };
+}
+
+const plan = (spec: ModelSpec, freeBytes = FREE_BYTES) => planMemory("m", spec, ISOLATE_BUDGET_BYTES, freeBytes);
+
+test("a tiny model gets its own context, and a pool of several contexts", () => {
+  const { engine, totalBytes, tokenizerBytes } = plan(TINY)!;
+  expect(engine.contextLength).toBe(2048);
+  expect(engine.numBlocks).toBe(8 * (2048 / 16));
+  expect(totalBytes).toBe(engine.totalBytes + tokenizerBytes);
+});
+
+test("a pool takes no more than is worth it, but always one context", () => {
+  const { engine } = plan({ ...TINY, numKvHeads: 4, headDim: 64, contextLength: 16_384 })!;
+  expect(engine.contextLength).toBe(16_384);
+  expect(engine.numBlocks).toBe(16_384 / 16);
 });
 
 test("a context whose KV does not fit is shortened to whole blocks", () => {
-  const { contextLength, numBlocks, totalBytes } = plan(SMALL)!;
-  expect(contextLength).toBeLessThan(2048);
-  expect(contextLength).toBe(numBlocks * 16);
+  const { engine, totalBytes } = plan({ ...TINY, numKvHeads: 4, headDim: 512, contextLength: 32_768 })!;
+  expect(engine.contextLength).toBeLessThan(32_768);
+  expect(engine.contextLength).toBe(engine.numBlocks * 16);
   expect(totalBytes).toBeLessThanOrEqual(FREE_BYTES);
-  expect(totalBytes + SMALL.kvBytesPerBlock).toBeGreaterThan(FREE_BYTES);
+  expect(totalBytes + 2 * engine.blockBytes).toBeGreaterThan(FREE_BYTES);
 });
 
-test("the context does not depend on what else is loaded; too little room beside it is null, not a smaller context", () => {
-  const small = { ...SMALL, weightsBytes: 10 * MB };
-  const alone = plan(small)!;
-  const beside = plan(small, alone.totalBytes - 3 * small.kvBytesPerBlock)!;
-  expect(beside.contextLength).toBe(alone.contextLength);
-  expect(beside.numBlocks).toBe(alone.numBlocks - 3);
-  expect(plan(small, 12 * MB)).toBeNull();
+test("beside another model the context stays and the pool shrinks; too little room is null", () => {
+  const alone = plan(TINY)!;
+  const beside = plan(TINY, alone.totalBytes - 30 * alone.engine.blockBytes)!;
+  expect(beside.engine.contextLength).toBe(alone.engine.contextLength);
+  expect(beside.engine.numBlocks).toBeLessThan(alone.engine.numBlocks);
+  expect(beside.totalBytes).toBeLessThanOrEqual(alone.totalBytes - 30 * alone.engine.blockBytes);
+  expect(plan(TINY, 1_000_000)).toBeNull();
 });
 
 test("a model over the budget is refused with every number", () => {
-  const large = { ...SMALL, weightsBytes: 90 * MB };
-  const refusal =
-    /needs 1\d\d\.\d MB \(weights 90\.0 MB, KV of 512 tokens 11\.8 MB, scratch 2\.0 MB, .* 104\.0 MB are there/;
-  expect(() => plan(large)).toThrow(refusal);
+  const large = withVocabulary(400_000);
+  const numbers =
+    /needs \d+\.\d MB \(weights \d+\.\d MB, KV of 512 tokens \d+\.\d MB, scratch \d+\.\d MB, tokenizer 160\.0 MB\), and 104\.0 MB are there: the isolate's 128\.0 MB less 24\.0 MB/;
+  expect(() => plan(large)).toThrow(numbers);
   expect(() => plan(large)).toThrow(expect.objectContaining({ status: 422, code: "model_unusable" }));
 });
 
 test("a model made for a short context is not refused for it", () => {
-  expect(plan({ ...SMALL, contextLength: 128 })!.contextLength).toBe(128);
+  expect(plan({ ...TINY, contextLength: 128 })!.engine.contextLength).toBe(128);
 });
 
 test("MEMORY_BUDGET_BYTES is a number of bytes above the reserve, or an error that says so", () => {
   expect(budgetFrom(undefined)).toBe(ISOLATE_BUDGET_BYTES);
-  expect(budgetFrom("64000000")).toBe(64 * MB);
+  expect(budgetFrom("64000000")).toBe(64_000_000);
   for (const wrong of ["", "lots", "1e400", "1000", "-5"]) expect(() => budgetFrom(wrong)).toThrow(`'${wrong}'`);
 });

@@ -4,6 +4,7 @@
  */
 import { env, exports } from "cloudflare:workers";
 import { isolateEngine } from "../../src/edge/isolate-engine.ts";
+import { modelStore } from "../../src/edge/model-store.ts";
 import { type ModelManifest, manifestKey, modelFileKey } from "../../src/model/catalog.ts";
 import type { EngineStats } from "../../src/serving/language-model.ts";
 import { type TinyModelOptions, tinyModelBytes } from "../support/tiny-model.ts";
@@ -111,6 +112,10 @@ export async function addModelBytes(id: string, bytes: Uint8Array<ArrayBuffer>):
   };
   await env.MODELS.put(modelFileKey(manifest), bytes);
   await env.MODELS.put(manifestKey(id), JSON.stringify(manifest));
+  // The Worker looks into the bucket twice a second at most for a name it does not know.
+  while ((await modelStore.list(env)).every(({ info }) => info.id !== id)) {
+    await modelStore.find(env, id).catch(() => scheduler.wait(100));
+  }
   return id;
 }
 

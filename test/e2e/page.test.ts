@@ -1,0 +1,399 @@
+/**
+ * The chat page in a real Chromium against the real server: what a person does with it, by hand, by keyboard, on a
+ * phone, when things break. After each test the console and the Content-Security-Policy must have nothing to say.
+ * How it looks is in page-looks.test.ts.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { launchBrowser } from "../support/browser.ts";
+import { amendMessages, type ChatPage, openChat } from "../support/chat-page.ts";
+import { type RunningServer, startServer } from "./server.ts";
+
+const QUESTION = "What is a KV cache?";
+const PHONE: BrowserContextOptions = { viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true };
+
+/** Runs to the end of the context, so that there is time to look at it, stop it or leave it. */
+const ENDLESS = { temperature: 0, ignore_eos: true };
+const GREEDY = { temperature: 0 };
+
+let server: RunningServer;
+let browser: Browser;
+let persistTo: string;
+const opened: ChatPage[] = [];
+
+beforeAll(async () => {
+  persistTo = await mkdtemp(join(tmpdir(), "runnel-page-"));
+  [server, browser] = await Promise.all([startServer({ persistTo }), launchBrowser()]);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await server?.stop();
+  await rm(persistTo, { recursive: true, force: true });
+});
+
+afterEach(async () => {
+  const complaints = await Promise.all(opened.map((chat) => chat.complaints()));
+  await Promise.all(opened.splice(0).map((chat) => chat.context.close()));
+  expect(complaints.flat()).toEqual([]);
+});
+
+async function open(
+  fields: Record<string, unknown> = GREEDY,
+  options?: BrowserContextOptions,
+  path = "",
+): Promise<ChatPage> {
+  const chat = await openChat(browser, `${server.url}/${path}`, options, (page) => amendMessages(page, fields));
+  opened.push(chat);
+  return chat;
+}
+
+/** The server's own view of the chat on screen. */
+async function storedSession({ page, context }: ChatPage) {
+  const response = await context.request.get(`${server.url}/v1/sessions/${sessionId(page)}`);
+  return (await response.json()) as {
+    model: string;
+    messages: { role: string; content: string; finish_reason: string }[];
+  };
+}
+
+function sessionId(page: Page): string {
+  return /#\/c\/(.+)$/.exec(page.url())![1]!;
+}
+
+/** The lengths that the last answer's text went through. */
+async function watchGrowth(page: Page): Promise<() => Promise<number[]>> {
+  await page.evaluate(`
+    window.lengths = [];
+    new MutationObserver(() => {
+      const length = document.querySelector("#messages > .assistant:last-child .markdown")?.textContent.length ?? 0;
+      if (window.lengths.at(-1) !== length) window.lengths.push(length);
+    }).observe(document.getElementById("messages"), { subtree: true, childList: true, characterData: true });
+  `);
+  return () => page.evaluate<number[]>("window.lengths");
+}
+
+async function untilAnswerBegins(chat: ChatPage): Promise<void> {
+  await chat.answers.last().locator(".markdown > *").first().waitFor();
+}
+
+describe("a conversation", () => {
+  test("type, stream, read the numbers, reload, continue", async () => {
+    const chat = await open();
+    const lengths = await watchGrowth(chat.page);
+    await chat.ask(QUESTION);
+    const [answer] = await chat.settledAnswers(1);
+    expect(answer!.length).toBeGreaterThan(20);
+
+    // The text grew in steps, and only ever grew.
+    const steps = await lengths();
+    expect(steps.length).toBeGreaterThan(3);
+    expect(steps).toEqual(steps.toSorted((a, b) => a - b));
+    expect(await chat.answers.first().locator(".details").innerText()).toMatch(
+      /^[\d.]+ m?s to first token\s+[\d.]+ tokens\/s\s+\d+ tokens/,
+    );
+    expect((await storedSession(chat)).messages.map(({ content }) => content)).toEqual([QUESTION, answer]);
+
+    await chat.page.reload();
+    expect(await chat.settledAnswers(1)).toEqual([answer]);
+    expect(await chat.messages.first().innerText()).toContain(QUESTION);
+    await chat.ask("Why?");
+    const [first, second] = await chat.settledAnswers(2);
+    expect(first).toBe(answer);
+    expect(second!.length).toBeGreaterThan(0);
+    // The second turn reused the first one's KV blocks.
+    expect(await chat.answers.last().locator(".details").innerText()).toMatch(/\d+ cached/);
+  });
+
+  test("stop keeps what there is, marks it, and the next message goes on from there", async () => {
+    const chat = await open(ENDLESS);
+    await chat.ask(QUESTION);
+    await untilAnswerBegins(chat);
+    await chat.stop.click();
+    const [partial] = await chat.settledAnswers(1);
+    expect(await chat.answers.first().locator(".note").innerText()).toBe("Stopped");
+    const { messages } = await storedSession(chat);
+    expect(messages[1]).toMatchObject({ finish_reason: "abort" });
+    expect(messages[1]!.content.trim().length).toBeGreaterThanOrEqual(partial!.trim().length);
+
+    await chat.page.reload();
+    await chat.settledAnswers(1);
+    expect(await chat.answers.first().locator(".note").innerText()).toBe("Stopped");
+    await chat.ask("And then?");
+    await untilAnswerBegins(chat);
+    await chat.page.keyboard.press("Escape");
+    await chat.settledAnswers(2);
+  });
+
+  test("a reload in mid-answer shows the answer growing to its end", async () => {
+    const chat = await open(ENDLESS);
+    await chat.ask(QUESTION);
+    await untilAnswerBegins(chat);
+    await chat.page.reload();
+    await chat.page.locator("#messages[aria-busy]").waitFor();
+    expect(await chat.stop.isVisible()).toBe(true);
+    await chat.settledAnswers(1);
+    expect(await chat.answers.first().locator(".note").innerText()).toBe("Cut at the length limit");
+    expect((await storedSession(chat)).messages[1]).toMatchObject({ finish_reason: "length" });
+  });
+
+  test("the reader may scroll up while it streams, and jump back", async () => {
+    const chat = await open(ENDLESS, { viewport: { width: 700, height: 420 } });
+    await chat.ask(QUESTION);
+    const isScrollable = "scroller.scrollHeight > scroller.clientHeight + 200";
+    await chat.page.waitForFunction(isScrollable);
+    const distance = () =>
+      chat.page.evaluate<number>("scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop");
+    expect(await distance()).toBeLessThan(48);
+    await chat.page.locator("#scroller").hover();
+    await chat.page.mouse.wheel(0, -5000);
+    await chat.page.getByRole("button", { name: "Jump to latest" }).click();
+    expect(await distance()).toBeLessThan(48);
+    await chat.page.keyboard.press("Escape");
+    await chat.settledAnswers(1);
+    expect(await chat.page.getByRole("button", { name: "Jump to latest" }).isVisible()).toBe(false);
+  });
+
+  test("copy gives the answer's text", async () => {
+    const chat = await open(GREEDY, { permissions: ["clipboard-read", "clipboard-write"] });
+    await chat.page.getByRole("button", { name: "What are you?" }).click();
+    const [answer] = await chat.settledAnswers(1);
+    await chat.page.getByRole("button", { name: "Copy the answer" }).click();
+    await chat.page.getByRole("button", { name: "Copied" }).waitFor();
+    expect(await chat.page.evaluate("navigator.clipboard.readText()")).toBe(answer);
+  });
+});
+
+describe("chats", () => {
+  test("new chat, switch, delete; the list survives a reload", async () => {
+    const chat = await open();
+    await chat.ask(QUESTION);
+    const [first] = await chat.settledAnswers(1);
+    await chat.page.getByRole("button", { name: "New chat" }).click();
+    await chat.ask("What are you?");
+    const [second] = await chat.settledAnswers(1);
+    expect(second).not.toBe(first);
+    await chat.page.reload();
+    await chat.chats.nth(1).waitFor();
+    expect(await chat.chats.allInnerTexts()).toEqual(["What are you?", QUESTION]);
+
+    await chat.page.getByRole("link", { name: QUESTION }).click();
+    expect(await chat.settledAnswers(1)).toEqual([first]);
+    expect(await chat.page.getByRole("link", { name: QUESTION }).getAttribute("aria-current")).toBe("page");
+    await chat.page.goBack();
+    await chat.page.waitForFunction('document.title.startsWith("What are you?")');
+
+    await chat.page.getByRole("link", { name: "What are you?" }).hover();
+    await chat.page.getByRole("button", { name: "Delete “What are you?”" }).click();
+    await chat.page.getByRole("button", { name: "Keep" }).click();
+    expect(await chat.chats.count()).toBe(2);
+    await chat.page.getByRole("button", { name: "Delete “What are you?”" }).click();
+    await chat.page.getByRole("button", { name: "Delete", exact: true }).click();
+    await chat.page.getByRole("heading", { name: "What would you like to know?" }).waitFor();
+    await chat.page.reload();
+    await chat.chats.first().waitFor();
+    expect(await chat.chats.allInnerTexts()).toEqual([QUESTION]);
+  });
+
+  test("one browser does not see another's", async () => {
+    const mine = await open();
+    await mine.ask(QUESTION);
+    await mine.settledAnswers(1);
+    const theirs = await open();
+    await theirs.page.getByText("Your chats will be here.").waitFor();
+    expect(await theirs.chats.count()).toBe(0);
+  });
+
+  test("the model picker shows what is served and stays with the chat", async () => {
+    const chat = await open();
+    const picker = chat.page.getByRole("combobox", { name: "Model" });
+    const served = (await (await chat.context.request.get(`${server.url}/v1/models`)).json()) as {
+      data: { id: string }[];
+    };
+    await chat.page.waitForFunction(`document.querySelector("#model-picker").options.length === ${served.data.length}`);
+    expect(await picker.locator("option").allInnerTexts()).toEqual(served.data.map(({ id }) => id));
+    expect(await chat.page.locator("#model-note").innerText()).toMatch(/tiny/i);
+    await chat.ask("Hello");
+    await chat.settledAnswers(1);
+    expect(await picker.isDisabled()).toBe(true);
+    expect((await storedSession(chat)).model).toBe(await picker.inputValue());
+  });
+});
+
+describe("trouble", () => {
+  test("no connection: nothing typed is lost, and one click sends it", async () => {
+    const chat = await open();
+    await chat.context.setOffline(true);
+    await chat.notice.getByText("You are offline").waitFor();
+    await chat.ask(QUESTION);
+    await chat.notice.getByText("The server can’t be reached").waitFor();
+    expect(await chat.prompt.inputValue()).toBe(QUESTION);
+    await chat.context.setOffline(false);
+    await chat.notice.getByRole("button", { name: "Try again" }).click();
+    await chat.settledAnswers(1);
+    expect(await chat.messages.count()).toBe(2);
+    expect(await chat.prompt.inputValue()).toBe("");
+    expect(await chat.notice.count()).toBe(0);
+  });
+
+  test("a message over the context gets the server's numbers and a way on", async () => {
+    const chat = await open();
+    const long = "context ".repeat(3000);
+    await chat.ask(long);
+    await chat.notice.getByText("This chat is full").waitFor();
+    expect(await chat.notice.innerText()).toMatch(/context is \d+ tokens/);
+    expect(await chat.prompt.inputValue()).toBe(long);
+    await chat.ask("Hello");
+    await chat.settledAnswers(1);
+    expect(await chat.notice.count()).toBe(0);
+  });
+
+  test("a chat that answers elsewhere: the message waits in the box, the other answer is shown", async () => {
+    const chat = await open();
+    await chat.ask("Hello");
+    await chat.settledAnswers(1);
+    const path = `${server.url}/v1/sessions/${sessionId(chat.page)}`;
+    const elsewhere = chat.context.request.post(`${path}/messages`, {
+      data: { content: QUESTION, ...ENDLESS, stream: false },
+    });
+    await waitFor(async () => ((await (await chat.context.request.get(path)).json()) as { busy: boolean }).busy);
+    await chat.ask("Mine");
+    await chat.notice.getByText("This chat is still answering").waitFor();
+    expect(await chat.prompt.inputValue()).toBe("Mine");
+    await chat.stop.click();
+    await elsewhere;
+    await chat.settledAnswers(2);
+    await chat.prompt.press("Enter");
+    await chat.settledAnswers(3);
+  });
+
+  test("a chat that was deleted elsewhere: its question can go on in a new one", async () => {
+    const chat = await open();
+    await chat.ask("Hello");
+    await chat.settledAnswers(1);
+    await chat.context.request.delete(`${server.url}/v1/sessions/${sessionId(chat.page)}`);
+    await chat.ask(QUESTION);
+    await chat.notice.getByText("This chat is gone").waitFor();
+    await chat.notice.getByRole("button", { name: "Ask in a new chat" }).click();
+    await chat.settledAnswers(1);
+    expect(await chat.messages.first().innerText()).toContain(QUESTION);
+  });
+
+  test("an address of no chat", async () => {
+    const chat = await open(GREEDY, {}, `#/c/${"x".repeat(32)}`);
+    await chat.notice.getByText("This chat is gone").waitFor();
+    await chat.notice.getByRole("button", { name: "New chat" }).click();
+    await chat.ask("Hello");
+    await chat.settledAnswers(1);
+  });
+});
+
+async function waitFor(isTrue: () => Promise<boolean>): Promise<void> {
+  const deadlineMs = Date.now() + 15_000;
+  while (!(await isTrue())) {
+    if (Date.now() > deadlineMs) throw new Error("what the test waits for did not happen within 15 s");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+describe("keyboard and screen reader", () => {
+  test("everything by keyboard", async () => {
+    const chat = await open(ENDLESS);
+    const { keyboard } = chat.page;
+    await chat.page.evaluate("document.activeElement.blur()");
+    await keyboard.press("Tab");
+    expect(await chat.page.evaluate("document.activeElement.textContent")).toBe("Skip to the message box");
+    await keyboard.press("Enter");
+    await keyboard.type("What is");
+    await keyboard.press("Shift+Enter");
+    await keyboard.type("a KV cache?");
+    expect(await chat.prompt.inputValue()).toBe("What is\na KV cache?");
+    await keyboard.press("Enter");
+    await untilAnswerBegins(chat);
+    await keyboard.press("Escape");
+    await chat.settledAnswers(1);
+    expect(await chat.prompt.evaluate("(box) => box === document.activeElement")).toBe(true);
+
+    await chat.chats.first().focus();
+    await keyboard.press("Tab");
+    await keyboard.press("Enter");
+    await keyboard.press("Escape");
+    expect(await chat.page.evaluate("document.activeElement.getAttribute('aria-label')")).toMatch(/^Delete “/);
+    await keyboard.press("Enter");
+    await keyboard.press("Enter");
+    await chat.page.getByText("Your chats will be here.").waitFor();
+    expect(await chat.page.evaluate("document.activeElement.id")).toBe("new-chat");
+  });
+
+  test("landmarks and names; every control has one", async () => {
+    const chat = await open();
+    await chat.ask(QUESTION);
+    await chat.settledAnswers(1);
+    await chat.chats.first().waitFor();
+    const tree = await chat.page.locator("body").ariaSnapshot();
+    for (const part of [
+      '- navigation "Chats"',
+      "- banner",
+      '- combobox "Model"',
+      '- button "Dark theme"',
+      "- main",
+      `- heading "${QUESTION}" [level=1]`,
+      '- list "Conversation"',
+      '- button "Copy the answer"',
+      '- form "Message"',
+      '- textbox "Your message"',
+      '- button "Send"',
+      '- log "Answers"',
+    ]) {
+      expect(tree).toContain(part);
+    }
+    expect(tree).not.toMatch(/- (button|link|textbox|combobox)(:| \[|$)/m);
+  });
+
+  test("answers are spoken as whole sentences, once", async () => {
+    const chat = await open();
+    await chat.ask(QUESTION);
+    const [answer] = await chat.settledAnswers(1);
+    const spoken = await chat.page.locator("#announcer p").allTextContents();
+    const plain = (text: string) => text.replace(/\s+/g, " ").trim();
+    expect(plain(spoken.join(" "))).toBe(plain(answer!));
+    expect(spoken.slice(0, -1).every((sentence) => /[.!?:][)"'”’]*$|\S$/.test(sentence))).toBe(true);
+    expect(spoken.length).toBeLessThanOrEqual(answer!.split(/[.!?]/).length + answer!.split("\n").length);
+  });
+});
+
+describe("on a phone", () => {
+  test("nothing is wider than 320 pixels, and the list is a drawer", async () => {
+    const chat = await open(GREEDY, PHONE);
+    const overflowPx = () =>
+      chat.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+    expect(await overflowPx()).toBe(0);
+    await chat.ask(`Unbroken${"x".repeat(300)}`);
+    await chat.settledAnswers(1);
+    expect(await overflowPx()).toBe(0);
+
+    await chat.page.getByRole("button", { name: "Open the list of chats" }).tap();
+    await chat.chats.first().waitFor();
+    expect(await chat.page.locator("#column").getAttribute("inert")).not.toBeNull();
+    await chat.page.keyboard.press("Escape");
+    expect(await chat.chats.first().isVisible()).toBe(false);
+    expect(await chat.page.evaluate("document.activeElement.id")).toBe("open-sidebar");
+    await chat.page.getByRole("banner").getByRole("button", { name: "New chat" }).tap();
+    await chat.page.getByRole("button", { name: "What are you?" }).tap();
+    await chat.settledAnswers(1);
+  });
+
+  test("fingers find every control: at least 24 pixels, most 44", async () => {
+    const chat = await open(GREEDY, PHONE);
+    await chat.ask("Hello");
+    await chat.settledAnswers(1);
+    const sizes = await chat.page.evaluate<number[]>(`
+      [...document.querySelectorAll("#column button")].filter((b) => b.checkVisibility())
+        .map((b) => Math.min(b.getBoundingClientRect().width, b.getBoundingClientRect().height))
+    `);
+    expect(Math.min(...sizes)).toBeGreaterThanOrEqual(44);
+  });
+});
