@@ -57,7 +57,10 @@ export class AnswerCollector {
       case "delta": {
         const choice = this.#choices[event.index]!;
         choice.pieces.push(event.text);
-        if (event.tokens !== null) choice.tokens = [...(choice.tokens ?? []), ...event.tokens];
+        if (event.tokens !== null) {
+          choice.tokens ??= [];
+          for (const token of event.tokens) choice.tokens.push(token);
+        }
         break;
       }
       case "finish": {

@@ -1,0 +1,193 @@
+/** A host whose answers are scripts: services in memory, a clock that a test moves, a log that it reads. */
+import type { Hono } from "hono";
+import { createApi } from "../../../src/api/app.ts";
+import type { Clock } from "../../../src/api/clock.ts";
+import type { ApiEnv } from "../../../src/api/context.ts";
+import type { LogRecord } from "../../../src/api/log.ts";
+import type {
+  EventStream,
+  ModelInfo,
+  ModelService,
+  SessionInfo,
+  SessionInit,
+  SessionMessageRequest,
+  SessionService,
+} from "../../../src/api/model-service.ts";
+import { notFound } from "../../../src/protocol/errors.ts";
+import type { GenerateEvent, GenerateRequest } from "../../../src/protocol/generate.ts";
+import { answer } from "../protocol/events.ts";
+
+export const MODEL: ModelInfo = {
+  id: "org/demo",
+  created: 1_700_000_000,
+  ownedBy: "runnel",
+  contextLength: 512,
+  description: "A demo.",
+  quantization: "Q8_0",
+  numParameters: 15_000_000,
+  sizeBytes: 16_000_000,
+};
+
+/** An event, a thing to throw, or a promise of an event: an engine that is silent until the test says so. */
+export type Step = GenerateEvent | Error | Promise<GenerateEvent>;
+
+export class ScriptedEvents implements EventStream {
+  readonly #steps: Step[];
+  numNext = 0;
+  numCancel = 0;
+
+  constructor(steps: Step[]) {
+    this.#steps = [...steps];
+  }
+
+  async next(): Promise<GenerateEvent | null> {
+    this.numNext++;
+    if (this.numCancel > 0) return null;
+    const step = this.#steps.shift();
+    if (step instanceof Error) throw step;
+    return step ?? null;
+  }
+
+  cancel(): void {
+    this.numCancel++;
+  }
+}
+
+/** Time stands still until `advance`. */
+export class ManualClock implements Clock {
+  #nowMs = 1_700_000_000_000;
+  readonly #timers = new Map<object, { atMs: number; callback: () => void }>();
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  get numTimers(): number {
+    return this.#timers.size;
+  }
+
+  after(delayMs: number, callback: () => void): () => void {
+    const key = {};
+    this.#timers.set(key, { atMs: this.#nowMs + delayMs, callback });
+    return () => this.#timers.delete(key);
+  }
+
+  advance(ms: number): void {
+    this.#nowMs += ms;
+    for (const [key, { atMs, callback }] of this.#timers) {
+      if (atMs > this.#nowMs) continue;
+      this.#timers.delete(key);
+      callback();
+    }
+  }
+}
+
+export class ScriptedModels implements ModelService {
+  list: ModelInfo[] = [MODEL];
+  isReady = true;
+  /** What the next generations answer; an Error refuses them. */
+  script: Step[] | Error = answer("Hello", " you");
+  readonly requests: { request: GenerateRequest; routingKey: string | null }[] = [];
+  readonly streams: ScriptedEvents[] = [];
+
+  async models(): Promise<ModelInfo[]> {
+    return this.list;
+  }
+
+  async generate(request: GenerateRequest, routingKey: string | null): Promise<EventStream> {
+    this.requests.push({ request, routingKey });
+    if (this.script instanceof Error) throw this.script;
+    const events = new ScriptedEvents(this.script);
+    this.streams.push(events);
+    return events;
+  }
+
+  async ready() {
+    return { ready: this.isReady, detail: { model: MODEL.id } };
+  }
+}
+
+export class ScriptedSessions implements SessionService {
+  script: Step[] | Error = answer("Hello", " you");
+  readonly sessions = new Map<string, SessionInfo & { owner: string | null }>();
+  readonly sent: SessionMessageRequest[] = [];
+  readonly streams: ScriptedEvents[] = [];
+
+  async create({ model, system, title }: SessionInit, owner: string | null): Promise<SessionInfo> {
+    const id = `session-${String(this.sessions.size).padStart(24, "0")}`;
+    const times = { createdAtMs: 1_700_000_000_000, updatedAtMs: 1_700_000_000_000 };
+    const messages =
+      system === null
+        ? []
+        : [{ id: 1, role: "system" as const, content: system, createdAtMs: 1_700_000_000_000, finishReason: null }];
+    const session = { id, title: title ?? "New chat", model, ...times, numMessages: messages.length };
+    this.sessions.set(id, { ...session, messages, busy: false, owner });
+    return this.get(id);
+  }
+
+  async list(owner: string) {
+    return [...this.sessions.values()].filter((session) => session.owner === owner);
+  }
+
+  async get(id: string): Promise<SessionInfo> {
+    const session = this.sessions.get(id);
+    if (session === undefined) throw notFound(`The session '${id}'`);
+    return session;
+  }
+
+  async delete(id: string): Promise<void> {
+    await this.get(id);
+    this.sessions.delete(id);
+  }
+
+  async send(id: string, request: SessionMessageRequest): Promise<EventStream> {
+    await this.get(id);
+    this.sent.push(request);
+    if (this.script instanceof Error) throw this.script;
+    const events = new ScriptedEvents(this.script);
+    this.streams.push(events);
+    return events;
+  }
+
+  async stop(id: string): Promise<boolean> {
+    return (await this.get(id)).busy;
+  }
+}
+
+export interface Host {
+  app: Hono<ApiEnv>;
+  models: ScriptedModels;
+  sessions: ScriptedSessions;
+  clock: ManualClock;
+  records: LogRecord[];
+  post(path: string, body: unknown, init?: RequestInit): Promise<Response>;
+}
+
+export const ORIGIN = "http://edge.test";
+
+export function scriptedHost(): Host {
+  const models = new ScriptedModels();
+  const sessions = new ScriptedSessions();
+  const clock = new ManualClock();
+  const records: LogRecord[] = [];
+  let numIds = 0;
+  const randomId = () => `id-${String(++numIds).padStart(30, "0")}`;
+  const app = createApi({ models, sessions, clock, randomId, log: (record) => records.push(record) });
+  const post = async (path: string, body: unknown, init: RequestInit = {}) =>
+    app.request(`${ORIGIN}${path}`, {
+      method: "POST",
+      body: typeof body === "string" ? body : JSON.stringify(body),
+      ...init,
+      headers: { "content-type": "application/json", ...(init.headers as Record<string, string>) },
+    });
+  return { app, models, sessions, clock, records, post };
+}
+
+export const CHAT = { model: "org/demo", messages: [{ role: "user", content: "Hi" }] };
+
+export async function errorOf(response: Response) {
+  const { error } = (await response.json()) as {
+    error: { message: string; type: string; param: string | null; code: string | null };
+  };
+  return error;
+}
