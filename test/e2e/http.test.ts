@@ -10,6 +10,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ISOLATE_BUDGET_BYTES, JS_RESERVE_BYTES } from "../../src/edge/budget.ts";
+import { heapUsage } from "./heap.ts";
 import { freePort, type RunningServer, startServer } from "./server.ts";
 
 const run = promisify(execFile);
@@ -20,10 +22,12 @@ const JSON_HEADERS = { "content-type": "application/json" };
 
 const persistTo = mkdtempSync(join(tmpdir(), "runnel-e2e-"));
 let server: RunningServer;
+let inspectorPort: number;
 let model: string;
 
 beforeAll(async () => {
-  server = await startServer({ persistTo });
+  inspectorPort = await freePort();
+  server = await startServer({ persistTo, args: ["--inspector-port", String(inspectorPort)] });
   const { data } = (await (await fetch(`${server.url}/v1/models`)).json()) as { data: { id: string }[] };
   model = data[0]!.id;
 });
@@ -105,6 +109,31 @@ describe("the API", () => {
     const refused = await client.chat.completions.create({ model: "nope", messages }).catch((error) => error);
     expect(refused).toBeInstanceOf(OpenAI.NotFoundError);
     expect(refused.code).toBe("model_not_found");
+  });
+});
+
+describe("memory", () => {
+  test("of the isolate with the demo loaded and in use stays within the platform's 128 MB, heap and all", async () => {
+    const stream = (i: number) =>
+      fetch(`${server.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: JSON_HEADERS,
+        body: JSON.stringify({
+          model,
+          messages: [{ role: "user", content: `${i} words` }],
+          stream: true,
+          max_tokens: 64,
+        }),
+      }).then((response) => response.text());
+    await Promise.all(Array.from({ length: 8 }, (_, i) => stream(i)));
+    const { memory } = (await (await fetch(`${server.url}/ready`)).json()) as { memory: Record<string, number> };
+    const linearBytes = memory.weightsBytes! + memory.kvBytes! + memory.scratchBytes!;
+    const heap = await heapUsage(inspectorPort);
+    const heapBytes = heap.totalSize + heap.embedderHeapUsedSize;
+    const buffersBytes = Math.max(heap.backingStorageSize, linearBytes);
+    expect(heapBytes + buffersBytes).toBeLessThan(ISOLATE_BUDGET_BYTES);
+    // What the table sets aside for everything but linear memory is more than what it takes.
+    expect(heapBytes + buffersBytes - linearBytes).toBeLessThan(JS_RESERVE_BYTES + memory.plannedBytes! - linearBytes);
   });
 });
 
