@@ -2,6 +2,7 @@
 import { ChatController } from "./chat/controller.ts";
 import { Preferences } from "./chat/preferences.ts";
 import { formatHash, parseHash } from "./chat/router.ts";
+import { TimingMemory } from "./chat/timing-memory.ts";
 import { createClient } from "./net/client.ts";
 import { currentConversation, initialState, isAnswering, type State } from "./state/state.ts";
 import { Store } from "./state/store.ts";
@@ -15,10 +16,14 @@ import { NoticesView } from "./views/notices-view.ts";
 import { SidebarView } from "./views/sidebar-view.ts";
 import { attachTheme } from "./views/theme.ts";
 
-const storage = localStorageIfAllowed();
+const storage = storageIfAllowed(() => window.localStorage);
 const preferences = new Preferences(storage);
 const store = new Store(initialState(preferences.model, navigator.onLine), (draw) => requestAnimationFrame(draw));
-const controller = new ChatController(createClient(fetch.bind(window)), store, preferences, {
+const controller = new ChatController({
+  client: createClient(fetch.bind(window)),
+  store,
+  preferences,
+  timings: new TimingMemory(storageIfAllowed(() => window.sessionStorage)),
   nowMs: () => performance.now(),
   sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
 });
@@ -116,9 +121,9 @@ function onEscape(event: KeyboardEvent): void {
   }
 }
 
-function localStorageIfAllowed(): Storage | null {
+function storageIfAllowed(storageOf: () => Storage): Storage | null {
   try {
-    return window.localStorage;
+    return storageOf();
   } catch {
     return null;
   }

@@ -64,6 +64,10 @@ const REPLIES: Record<string, unknown> = {
   [`/v1/sessions/${SESSION.id}`]: SESSION,
 };
 
+/** As the page itself would have measured them before a reload. */
+const USAGE = { promptTokens: 61, completionTokens: 63, cachedTokens: 48 };
+const TIMINGS = [null, { sentAtMs: 0, firstTokenAtMs: 84, lastTokenAtMs: 584, numDeltas: 63, usage: USAGE }];
+
 let browser: Browser;
 let files: Server;
 let url: string;
@@ -101,6 +105,8 @@ async function serveFiles(root: string): Promise<Server> {
 async function fixReplies(page: Page): Promise<void> {
   // Noon of the day on which the chats were last used, so that they are "Today" on every day.
   await page.clock.setFixedTime(SESSION.updated_at * 1000);
+  const timings = JSON.stringify(JSON.stringify(TIMINGS));
+  await page.addInitScript(`sessionStorage.setItem("runnel.timings.${SESSION.id}", ${timings})`);
   await page.route("**/v1/**", (route) => route.fulfill({ json: REPLIES[new URL(route.request().url()).pathname] }));
 }
 
@@ -168,26 +174,34 @@ test("the welcome of a new chat", async () => {
 
 test("the theme follows the system until one is chosen, and the choice is kept", async () => {
   const chat = await open({ ...SIZES.desktop, colorScheme: "light" });
-  const theme = () => chat.page.evaluate<string>("document.documentElement.dataset.theme");
+  // The browser tells the page of a new system theme with its next frame.
+  const expectTheme = (theme: string) => chat.page.locator(`html[data-theme=${theme}]`).waitFor();
   const toggle = chat.page.getByRole("button", { name: "Dark theme" });
   await chat.page.emulateMedia({ colorScheme: "dark" });
-  expect(await theme()).toBe("dark");
+  await expectTheme("dark");
   await toggle.click();
-  expect(await theme()).toBe("light");
+  await expectTheme("light");
   expect(await toggle.getAttribute("aria-pressed")).toBe("false");
   await chat.page.reload();
-  expect(await theme()).toBe("light");
+  await expectTheme("light");
   await toggle.click();
+  await expectTheme("dark");
   await chat.page.emulateMedia({ colorScheme: "light" });
-  expect(await theme()).toBe("light");
+  await expectTheme("light");
   await chat.context.close();
 });
 
 test("a chosen theme does not change with the system", async () => {
   const chat = await open({ ...SIZES.desktop, colorScheme: "light" });
   await chat.page.getByRole("button", { name: "Dark theme" }).click();
+  await chat.page.evaluate(`
+    window.changes = 0;
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => window.changes++);
+  `);
   await chat.page.emulateMedia({ colorScheme: "dark" });
+  await chat.page.waitForFunction("window.changes === 1");
   await chat.page.emulateMedia({ colorScheme: "light" });
+  await chat.page.waitForFunction("window.changes === 2");
   expect(await chat.page.evaluate("document.documentElement.dataset.theme")).toBe("dark");
   await chat.context.close();
 });

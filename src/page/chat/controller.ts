@@ -7,11 +7,12 @@
  */
 import type { ChatClient } from "../net/client.ts";
 import { type Failure, failureOfException, isPassing } from "../net/failure.ts";
-import type { Action } from "../state/reducer.ts";
+import type { Action, LoadedSession } from "../state/reducer.ts";
 import type { Conversation } from "../state/state.ts";
 import { currentConversation, isAnswering, modelOf, untakenText } from "../state/state.ts";
 import type { Store } from "../state/store.ts";
 import type { Preferences } from "./preferences.ts";
+import type { TimingMemory } from "./timing-memory.ts";
 
 /** Quick enough to read along; each further question waits longer, up to the maximum. */
 const POLL_MS = 500;
@@ -22,6 +23,10 @@ const POLL_GROWTH = 1.3;
 const STOP_GRACE_MS = 2500;
 
 export interface ControllerHost {
+  client: ChatClient;
+  store: Store;
+  preferences: Preferences;
+  timings: TimingMemory;
   nowMs(): number;
   sleep(ms: number): Promise<void>;
 }
@@ -34,10 +39,10 @@ export class ChatController {
   readonly #streams = new Map<string, AbortController>();
   readonly #followed = new Set<string>();
 
-  constructor(client: ChatClient, store: Store, preferences: Preferences, host: ControllerHost) {
-    this.#client = client;
-    this.#store = store;
-    this.#preferences = preferences;
+  constructor(host: ControllerHost) {
+    this.#client = host.client;
+    this.#store = host.store;
+    this.#preferences = host.preferences;
     this.#host = host;
   }
 
@@ -71,7 +76,7 @@ export class ChatController {
       const session = await this.#client.session(id);
       // A turn that began in the meantime knows better than this answer.
       if (this.#store.state.conversations[id]?.messages !== before) return;
-      this.#store.dispatch({ type: "sessionLoaded", session });
+      this.#show(session);
       if (session.isBusy) await this.#follow(id);
     } catch (error) {
       this.#store.dispatch({ type: "conversationFailed", key: id, failure: failureOfException(error) });
@@ -186,8 +191,17 @@ export class ChatController {
       else if (event.type === "usage") dispatch({ type: "usageCounted", key: id, usage: event.usage });
       else reason = event.reason;
     }
-    if (reason !== null) dispatch({ type: "answerEnded", key: id, reason });
-    else await this.#recover(id);
+    if (reason === null) return this.#recover(id);
+    dispatch({ type: "answerEnded", key: id, reason });
+    const messages = this.#store.state.conversations[id]?.messages ?? [];
+    this.#host.timings.save(
+      id,
+      messages.map(({ timing }) => timing),
+    );
+  }
+
+  #show(session: LoadedSession): void {
+    this.#store.dispatch({ type: "sessionLoaded", session, timings: this.#host.timings.recall(session.id) });
   }
 
   /** The stream is gone, the server may go on: the session knows. */
@@ -204,7 +218,7 @@ export class ChatController {
     while (this.#store.state.conversations[id]?.phase === "following") {
       try {
         const session = await this.#client.session(id);
-        this.#store.dispatch({ type: "sessionLoaded", session });
+        this.#show(session);
         if (!session.isBusy) break;
       } catch (error) {
         const failure = failureOfException(error);

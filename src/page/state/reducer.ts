@@ -2,7 +2,7 @@
  * How the state changes: one pure function of state and action. Actions are facts ("the server said", "the reader
  * did"); an action for a conversation that is no longer there changes nothing, since answers may outlive their chat.
  */
-import { countDelta, startTiming, type TokenUsage } from "../chat/metrics.ts";
+import { type AnswerTiming, countDelta, startTiming, type TokenUsage } from "../chat/metrics.ts";
 import { type Failure, isPassing } from "../net/failure.ts";
 import {
   type Conversation,
@@ -33,7 +33,8 @@ export type Action =
   | { type: "draftOpened" }
   /** Shows a session; its messages come with `sessionLoaded`. */
   | { type: "sessionOpened"; id: string }
-  | { type: "sessionLoaded"; session: LoadedSession }
+  /** `timings`: what an earlier load of the page measured, by message. */
+  | { type: "sessionLoaded"; session: LoadedSession; timings: (AnswerTiming | null)[] }
   | { type: "sessionCreated"; draftKey: string; id: string; title: string; model: string }
   | { type: "sessionDeleted"; id: string }
   | { type: "draftEdited"; key: string; text: string }
@@ -75,7 +76,9 @@ export function reduce(state: State, action: Action): State {
     case "sessionDeleted":
       return forgetSession(state, action.id);
     case "sessionLoaded":
-      return change(state, action.session.id, (conversation) => mergeSession(conversation, action.session));
+      return change(state, action.session.id, (conversation) =>
+        mergeSession(conversation, action.session, action.timings),
+      );
     default:
       return change(state, action.key, (conversation) => reduceConversation(conversation, action));
   }
@@ -234,7 +237,11 @@ function fail(conversation: Conversation, failure: Failure): Conversation {
  * The server's messages win; what only the page knows (keys, timings) is kept where the message is the same one. A
  * message on its way whose stream was lost is either among them, or it goes back into the box.
  */
-function mergeSession(conversation: Conversation, session: LoadedSession): Conversation {
+function mergeSession(
+  conversation: Conversation,
+  session: LoadedSession,
+  timings: (AnswerTiming | null)[],
+): Conversation {
   // A stream of our own is ahead of any state that was asked for.
   if (conversation.phase === "sending" || conversation.phase === "streaming") return conversation;
   const { failure, unsent } = conversation;
@@ -243,9 +250,10 @@ function mergeSession(conversation: Conversation, session: LoadedSession): Conve
     ...conversation,
     title: session.title,
     model: session.model,
-    messages: session.messages.map((message, i) =>
-      mergeMessage(conversation.messages[i], message, `${session.id}/s${i}`),
-    ),
+    messages: session.messages.map((loaded, i) => {
+      const message = { key: `${session.id}/s${i}`, timing: timings[i] ?? null, ...loaded };
+      return mergeMessage(conversation.messages[i], message);
+    }),
     phase: session.isBusy ? "following" : "idle",
     isStopping: session.isBusy && conversation.isStopping,
     failure: failure !== null && isOver(failure, session) ? null : failure,
@@ -259,10 +267,10 @@ function isOver(failure: Failure, session: LoadedSession): boolean {
   return failure.kind === "busy" ? !session.isBusy : isPassing(failure);
 }
 
-function mergeMessage(known: Message | undefined, message: LoadedSession["messages"][number], key: string): Message {
+function mergeMessage(known: Message | undefined, message: Message): Message {
   const isBehind = known?.text.startsWith(message.text) ?? false;
   const isSame = known?.role === message.role && (isBehind || message.text.startsWith(known.text));
-  if (!isSame) return { key, timing: null, ...message };
+  if (!isSame) return message;
   // The server stores a growing answer now and then; a lost stream may have brought more of it.
   const text = message.status === "pending" && isBehind ? known.text : message.text;
   return { ...known, status: message.status, text };

@@ -13,8 +13,10 @@ export function attachTheme(storage: Storage | null): void {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
   const systemTheme = (): Theme => (system.matches ? "dark" : "light");
+  const shownTheme = (): Theme => (root.dataset.theme === "dark" ? "dark" : "light");
+  let isChosen = shownTheme() !== systemTheme();
 
-  const apply = (theme: Theme) => {
+  const show = (theme: Theme) => {
     root.dataset.theme = theme;
     toggle.setAttribute("aria-pressed", String(theme === "dark"));
     toggle.replaceChildren(icon(theme === "dark" ? "sun" : "moon"));
@@ -22,19 +24,19 @@ export function attachTheme(storage: Storage | null): void {
     document.querySelector('meta[name="theme-color"]')?.setAttribute("content", background);
   };
 
-  apply(root.dataset.theme === "dark" ? "dark" : "light");
+  show(shownTheme());
   toggle.addEventListener("click", () => {
-    const theme: Theme = root.dataset.theme === "dark" ? "light" : "dark";
-    apply(theme);
+    const theme: Theme = shownTheme() === "dark" ? "light" : "dark";
+    isChosen = theme !== systemTheme();
+    show(theme);
     try {
-      if (theme === systemTheme()) storage?.removeItem(THEME_KEY);
-      else storage?.setItem(THEME_KEY, theme);
+      if (isChosen) storage?.setItem(THEME_KEY, theme);
+      else storage?.removeItem(THEME_KEY);
     } catch {
       // Storage is full or forbidden: the choice lasts as long as the page.
     }
   });
   system.addEventListener("change", () => {
-    root.removeAttribute("data-theme");
-    apply(systemTheme());
+    if (!isChosen) show(systemTheme());
   });
 }

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { ChatController } from "../../../src/page/chat/controller.ts";
 import { type KeyValueStore, Preferences } from "../../../src/page/chat/preferences.ts";
+import { TimingMemory } from "../../../src/page/chat/timing-memory.ts";
 import { failure } from "../../../src/page/net/failure.ts";
 import { currentConversation, initialState } from "../../../src/page/state/state.ts";
 import { Store } from "../../../src/page/state/store.ts";
@@ -21,7 +22,11 @@ function openPage() {
   const store = new Store(initialState(preferences.model, true), (draw) => draw());
   const sleepers: (() => void)[] = [];
   let nowMs = 0;
-  const controller = new ChatController(client, store, preferences, {
+  const controller = new ChatController({
+    client,
+    store,
+    preferences,
+    timings: new TimingMemory(storage),
     nowMs: () => (nowMs += 100),
     sleep: () => new Promise((resolve) => sleepers.push(resolve)),
   });
@@ -180,7 +185,7 @@ describe("nothing typed is lost", () => {
     await page.controller.open("s1");
     expect(page.current().draft).toBe("half a thought");
     await send("half a thought");
-    expect([...values.keys()]).toEqual([]);
+    expect([...values.keys()].filter((key) => key.startsWith("runnel.draft."))).toEqual([]);
   });
 
   test("a suggestion leaves what is in the box", async () => {
@@ -300,6 +305,18 @@ describe("a lost stream is not a lost answer", () => {
     await settle();
     expect(transcript().slice(2)).toEqual(["user: Hi", "assistant:  (pending)"]);
   });
+});
+
+test("the numbers under an answer survive a reload", async () => {
+  await send("Hi");
+  client.turns[0]!.write("Hello.");
+  client.turns[0]!.end();
+  await settle();
+  const { timing } = page.current().messages[1]!;
+  page = openPage();
+  await page.controller.open("s1");
+  expect(timing).not.toBeNull();
+  expect(page.current().messages.map((message) => message.timing)).toEqual([null, timing]);
 });
 
 describe("sessions", () => {
