@@ -5,8 +5,8 @@
 import { ModelError } from "../model/errors.ts";
 import type { GgufHeader } from "../model/gguf.ts";
 import { BPE_SPLIT_RULES, type BpeSplitRule } from "./bpe-split-rules.ts";
-import { endOfGenerationByText } from "./end-of-generation.ts";
 import { TokenizerMetadata } from "./gguf-metadata.ts";
+import { endOfGenerationByText, markKnownControl } from "./known-tokens.ts";
 import { buildLibraryModel, type LibraryParts } from "./library-model.ts";
 import { LibraryTokenizer } from "./library-tokenizer.ts";
 import { rankedMerges } from "./merge-table.ts";
@@ -118,7 +118,7 @@ function readVocabulary(metadata: TokenizerMetadata, alphabet: Vocabulary["alpha
   const eosId = tokenId("eos") ?? defaults.eosId;
   const ends = [eosId, tokenId("eot"), tokenId("eom"), ...endOfGenerationByText(ids)].filter((id) => id !== null);
   const kinds = readKinds(metadata, tokens.length);
-  for (const id of endOfGenerationByText(ids)) kinds[id] = TOKEN_KIND.CONTROL;
+  markKnownControl(ids, kinds);
   const addBos = metadata.boolean(`${PREFIX}add_bos_token`) ?? defaults.addBos;
   const addEos = metadata.boolean(`${PREFIX}add_eos_token`) ?? false;
   if (addBos && bosId === null) throw missingId("add_bos_token", "bos_token_id");

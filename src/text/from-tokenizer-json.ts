@@ -7,7 +7,7 @@
  * `normalized: true`.
  */
 import { ModelError } from "../model/errors.ts";
-import { endOfGenerationByText } from "./end-of-generation.ts";
+import { endOfGenerationByText, markKnownControl } from "./known-tokens.ts";
 import { buildLibraryModel } from "./library-model.ts";
 import { LibraryTokenizer } from "./library-tokenizer.ts";
 import { rankedMerges } from "./merge-table.ts";
@@ -80,9 +80,7 @@ function readTokens(model: BpeModel, added: readonly AddedToken[]): { tokens: st
     tokens[id] = text;
     kinds[id] = isSpecial ? TOKEN_KIND.CONTROL : TOKEN_KIND.USER_DEFINED;
   }
-  for (const id of endOfGenerationByText(new Map(added.map(({ id, text }) => [text, id])))) {
-    kinds[id] = TOKEN_KIND.CONTROL;
-  }
+  markKnownControl(new Map(added.map(({ id, text }) => [text, id])), kinds);
   return { tokens, kinds };
 }
 

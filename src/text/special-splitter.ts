@@ -32,10 +32,11 @@ export class SpecialSplitter {
     let end = 0;
     let stripsStart = false;
     const pushText = (upTo: number, stripsEnd: boolean) => {
-      let piece = text.slice(end, upTo);
-      if (stripsStart) piece = piece.trimStart();
-      if (stripsEnd) piece = piece.trimEnd();
-      if (piece !== "") fragments.push({ kind: "text", text: piece });
+      let from = end;
+      let to = upTo;
+      while (stripsStart && from < to && isAsciiSpace(text.charCodeAt(from))) from++;
+      while (stripsEnd && from < to && isAsciiSpace(text.charCodeAt(to - 1))) to--;
+      if (from < to) fragments.push({ kind: "text", text: text.slice(from, to) });
     };
     for (const { token, at } of this.#matches(text, options)) {
       pushText(at, token.stripsBefore);
@@ -75,6 +76,10 @@ function firstMatch(pattern: RegExp, text: string, from: number): { text: string
   pattern.lastIndex = from;
   const match = pattern.exec(text);
   return match === null ? null : { text: match[0], index: match.index };
+}
+
+function isAsciiSpace(code: number): boolean {
+  return code === 0x20 || (code >= 0x09 && code <= 0x0d);
 }
 
 /** Longest first: a regular expression takes the first alternative that matches. */

@@ -24,7 +24,7 @@ export interface SpecialToken {
   text: string;
   /** Control and unknown tokens: matched only with `parseSpecial`. The others are user-defined. */
   isStructure: boolean;
-  /** White space before or after it is dropped when it is matched. */
+  /** ASCII white space before or after it is dropped when it is matched. */
   stripsBefore: boolean;
   stripsAfter: boolean;
 }

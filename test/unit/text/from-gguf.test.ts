@@ -113,6 +113,16 @@ describe("settings of the file", () => {
     expect(tokenizer.encode("<|im_end|>", PLAIN)).not.toContain(id("<|im_end|>"));
   });
 
+  test("fill-in-the-middle tokens are control, though files call them user-defined", () => {
+    const all = [...tokens, "<|fim_prefix|>"];
+    const types = Int32Array.from([...tinyByteLevel().kinds, 4]);
+    const file = byteLevelMetadata({ "tokenizer.ggml.tokens": all, "tokenizer.ggml.token_type": types });
+    const tokenizer = fromGguf(file);
+    expect(tokenizer.isControl(tokens.length)).toBe(true);
+    expect(tokenizer.encode("<|fim_prefix|>", PLAIN)).not.toContain(tokens.length);
+    expect(tokenizer.encode("<|fim_prefix|>", SPECIAL)).toEqual([tokens.length]);
+  });
+
   test("without types every token is text", () => {
     const tokenizer = fromGguf(without(byteLevelMetadata({ "tokenizer.ggml.eos_token_id": 0 }), "token_type"));
     expect(tokenizer.encode("the cat", PLAIN)).toEqual([id("the"), id("Ġcat")]);
@@ -123,6 +133,9 @@ describe("settings of the file", () => {
     const spaced = "<|im_end|>\n the";
     const of = (name: string) => fromGguf(byteLevelMetadata({ "general.name": name })).encode(spaced, SPECIAL);
     expect(of("Phi-3 Mini")).toEqual([id("<|im_end|>"), id("the")]);
+    // Only ASCII white space, as llama.cpp does it.
+    const wide = fromGguf(byteLevelMetadata({ "general.name": "phi3" })).encode("<|im_end|>\u00a0", SPECIAL);
+    expect(wide).toHaveLength(3);
     expect(of("Phi-4")).toEqual([id("<|im_end|>"), id("Ċ"), id("Ġthe")]);
   });
 
