@@ -109,6 +109,7 @@ export class BlockManager {
 
   /**
    * Makes positions [start, end) of `table` writable: adds blocks, and copies the first one where it is shared.
+   * @param start where its computed positions end
    * @param copies the copies that the backend has to make before it writes are appended here
    * @returns false, with nothing changed, when too few blocks are free
    */
@@ -126,7 +127,6 @@ export class BlockManager {
     } else if (first < table.numBlocks) {
       this.#index.remove(table.at(first));
     }
-    table.numIndexed = Math.min(table.numIndexed, first);
     for (let i = 0; i < numNew; i++) table.push(this.#take());
     return true;
   }

@@ -88,11 +88,6 @@ export class PrefixIndex {
     this.#salts[block] = "";
   }
 
-  /** Chained 64-bit hash of an indexed block as [low, high] u32: a name for its content that outlives this process. */
-  hashOf(block: number): [number, number] {
-    return [this.#hashes[block * 2]!, this.#hashes[block * 2 + 1]!];
-  }
-
   #contentOf(parent: number): number {
     if (parent === NO_BLOCK) return ROOT_CONTENT;
     const content = this.#contents[parent]!;

@@ -16,6 +16,7 @@
  */
 import type { RowResult, StepResult } from "./backend.ts";
 import type { BlockManager, PrefixMatch } from "./block-manager.ts";
+import { isPrefixComing } from "./prefix-wait.ts";
 import type { Sequence } from "./sequence.ts";
 import { SequenceQueue } from "./sequence-queue.ts";
 import { StepPlan } from "./step-plan.ts";
@@ -109,14 +110,16 @@ export class Scheduler {
   /** The next step, or null when there is nothing to do. Hand it back through `complete` or `drop`. */
   schedule(): StepPlan | null {
     const plan = this.#sparePlans.pop() ?? new StepPlan();
+    plan.begin();
     const numPreemptionsBefore = this.stats.numPreemptions;
     this.#scheduleDecodes(plan);
     const numDecodes = plan.numTokens;
     this.#schedulePrefills(plan, numDecodes);
     // A pool that was just too small for those who run has no room for more.
     if (this.stats.numPreemptions === numPreemptionsBefore) this.#admit(plan, numDecodes);
+    plan.end();
     if (plan.numTokens === 0) {
-      this.#recycle(plan);
+      this.#sparePlans.push(plan);
       return null;
     }
     this.stats.numSteps++;
@@ -139,13 +142,13 @@ export class Scheduler {
       }
       row += numRows;
     }
-    this.#recycle(plan);
+    this.#sparePlans.push(plan);
   }
 
   /** Every sequence of a step that could not be computed fails. */
   drop(plan: StepPlan, error: unknown): void {
     for (const sequence of plan.sequences) this.fail(sequence, error);
-    this.#recycle(plan);
+    this.#sparePlans.push(plan);
   }
 
   fail(sequence: Sequence, error: unknown): void {
@@ -187,7 +190,8 @@ export class Scheduler {
   }
 
   #schedulePrefills(plan: StepPlan, numDecodes: number): void {
-    for (const sequence of this.#running) {
+    for (let i = 0; i < this.#running.length; i++) {
+      const sequence = this.#running[i]!;
       if (sequence.numRemaining === 1) continue;
       const numTokens = Math.min(sequence.numRemaining, this.#numPrefillLeft(plan, numDecodes));
       if (numTokens === 0) return;
@@ -201,7 +205,7 @@ export class Scheduler {
       const numLeft = this.#numPrefillLeft(plan, numDecodes);
       if (sequence === null || numLeft === 0) return;
       const match = this.#blocks.match(sequence, sequence.cacheSalt, sequence.numReusableMax);
-      if (this.#isPrefixComing(sequence, match)) return;
+      if (this.#blocks.prefixCache && isPrefixComing(sequence, match, this.#running, this.#blocks.blockTokens)) return;
       const numNeeded = this.#blocks.numBlocksFor(sequence.numTokens) - match.numBlocks + match.numFree;
       // One block for each who runs already: they will grow, and to preempt the newcomer at once would waste its work.
       if (numNeeded + this.#running.length > this.#blocks.numFreeBlocks) return;
@@ -223,27 +227,6 @@ export class Scheduler {
       this.stats.prefixHitTokens += sequence.numComputed;
       sequence.listener.admitted(sequence);
     }
-  }
-
-  /**
-   * Is the next block of `sequence`'s prefix being computed right now by another? Then waiting for it is cheaper than
-   * computing it twice. It ends after a bounded time: the other is running, so it advances or leaves.
-   */
-  #isPrefixComing(sequence: Sequence, match: PrefixMatch): boolean {
-    if (!this.#blocks.prefixCache) return false;
-    const blockTokens = this.#blocks.blockTokens;
-    const start = match.numBlocks * blockTokens;
-    const end = start + blockTokens;
-    if (end > sequence.numReusableMax) return false;
-    const lastMatched = match.blocks[match.numBlocks - 1];
-    return this.#running.some((other) => {
-      if (other.numComputed >= end || other.numTokens < end || other.cacheSalt !== sequence.cacheSalt) return false;
-      if (match.numBlocks > 0 && other.table!.at(match.numBlocks - 1) !== lastMatched) return false;
-      for (let position = start; position < end; position++) {
-        if (other.tokenAt(position) !== sequence.tokenAt(position)) return false;
-      }
-      return true;
-    });
   }
 
   #advance(sequence: Sequence, numTokens: number, rows: RowResult[], rowStart: number, rowEnd: number): void {
@@ -334,10 +317,5 @@ export class Scheduler {
     this.#blocks.release(sequence.table!);
     sequence.table = null;
     sequence.numComputed = 0;
-  }
-
-  #recycle(plan: StepPlan): void {
-    plan.clear();
-    this.#sparePlans.push(plan);
   }
 }

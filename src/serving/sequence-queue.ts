@@ -14,10 +14,10 @@ export class SequenceQueue {
   }
 
   get first(): Sequence | null {
-    const front = this.#front[this.#front.length - 1];
-    if (front !== undefined) return front;
-    for (const sequence of this.#back) return sequence;
-    return null;
+    if (this.#front.length > 0) return this.#front[this.#front.length - 1]!;
+    // Asked in every step: an empty Set's iterator would be garbage each time.
+    if (this.#back.size === 0) return null;
+    return this.#back.values().next().value ?? null;
   }
 
   pushBack(sequence: Sequence): void {

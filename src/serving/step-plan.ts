@@ -1,6 +1,7 @@
 /**
  * One scheduled step: the batch for the backend, and beside it which sequence computes how many tokens. Plans are
- * reused, so that a decode step leaves no garbage.
+ * reused and overwrite themselves, so that a decode step leaves no garbage; what a plan still names after its step are
+ * the sequences of that one step.
  */
 import type { StepBatch } from "./backend.ts";
 import type { Sequence } from "./sequence.ts";
@@ -11,26 +12,34 @@ export class StepPlan {
   readonly sequences: Sequence[] = [];
   /** Tokens of each sequence in this step. */
   readonly chunks: number[] = [];
+  numSequences = 0;
   numTokens = 0;
   /** Rows that the backend has to return. */
   numOutputs = 0;
 
+  begin(): void {
+    if (this.batch.copies.length > 0) this.batch.copies.length = 0;
+    this.numSequences = 0;
+    this.numTokens = 0;
+    this.numOutputs = 0;
+  }
+
   /** The sequence's table must cover the tokens by now. */
   add(sequence: Sequence, numTokens: number): void {
-    this.sequences.push(sequence);
-    this.chunks.push(numTokens);
     const input = sequence.stepInput(numTokens);
-    this.batch.sequences.push(input);
+    const i = this.numSequences++;
+    this.batch.sequences[i] = input;
+    this.sequences[i] = sequence;
+    this.chunks[i] = numTokens;
     this.numTokens += numTokens;
     this.numOutputs += input.outputs.length;
   }
 
-  clear(): void {
-    this.batch.copies.length = 0;
-    this.batch.sequences.length = 0;
-    this.sequences.length = 0;
-    this.chunks.length = 0;
-    this.numTokens = 0;
-    this.numOutputs = 0;
+  /** Cuts off what is left of a longer step before. */
+  end(): void {
+    if (this.sequences.length === this.numSequences) return;
+    this.batch.sequences.length = this.numSequences;
+    this.sequences.length = this.numSequences;
+    this.chunks.length = this.numSequences;
   }
 }

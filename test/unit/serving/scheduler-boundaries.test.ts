@@ -84,12 +84,17 @@ describe("a cached prefix", () => {
     expect(rig.backend.stepSizes.slice(0, 2)).toEqual([[21], [1, 1, 3]]);
   });
 
-  it("waits for nothing where there is no cache", () => {
-    const rig = new Rig({ blockTokens: 4 }, { prefixCache: false });
-    const jobs = [job(tokensFrom(1, 21), 3), job(tokensFrom(1, 21), 3)];
-    rig.run(...jobs);
-    expect(jobs.map((one) => one.sequence.numCachedTokens)).toEqual([0, 0]);
-    expect(rig.backend.stepSizes[0]).toEqual([21, 21]);
+  it("is not waited for where there is no cache or another salt", () => {
+    for (const [prefixCache, cacheSalt] of [
+      [false, ""],
+      [true, "other"],
+    ] as const) {
+      const rig = new Rig({ blockTokens: 4 }, { prefixCache });
+      const jobs = [job(tokensFrom(1, 21), 3), job(tokensFrom(1, 21), 3, { cacheSalt })];
+      rig.run(...jobs);
+      expect(jobs.map((one) => one.sequence.numCachedTokens)).toEqual([0, 0]);
+      expect(rig.backend.stepSizes[0]).toEqual([21, 21]);
+    }
   });
 });
 
