@@ -95,7 +95,7 @@ describe.each(models)("encodeChat, $name", ({ tokenizer, ids }) => {
           expect(structure(tokens)).toEqual(ownOf(each));
         }
       }),
-      { numRuns: 1000 },
+      { numRuns: 400 },
     );
   });
 
@@ -113,7 +113,7 @@ describe.each(models)("encodeChat, $name", ({ tokenizer, ids }) => {
         const generation = [start, ...tokenizer.encode("assistant\n", plain)];
         expect(encodeChat(tokenizer, chatml, conversation, PROMPT).tokens).toEqual([...expected, ...generation]);
       }),
-      { numRuns: 1000 },
+      { numRuns: 400 },
     );
   });
 
@@ -150,7 +150,7 @@ describe.each(models)("encodeChat, $name", ({ tokenizer, ids }) => {
           expect(printed).toBe(next.text.replaceAll(" ", ""));
         },
       ),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
 
