@@ -31,6 +31,7 @@ export class ChatSession extends DurableObject<Env> {
     super(ctx, env);
     this.#store = new SessionStore(ctx.storage);
     // A fresh object has no answer running: one that is still pending was cut by an eviction, a crash or a deploy.
+    isolateEngine.ownerRestarted(ctx.id.toString());
     if (this.#store.exists()) this.#store.markInterrupted();
   }
 
@@ -97,7 +98,9 @@ export class ChatSession extends DurableObject<Env> {
     const model = await isolateEngine.acquire(this.env, modelId);
     this.#assertExists(id); // It may have been deleted while the model was loading.
     const transcript = this.#store.transcript();
-    const generation = model.generate(
+    const generation = isolateEngine.generate(
+      this.ctx.id.toString(),
+      model,
       {
         ...request,
         model: modelId,

@@ -11,11 +11,19 @@ import { type EngineReport, isolateEngine } from "./isolate-engine.ts";
 import { capture, type RpcResult } from "./rpc-result.ts";
 
 export class EngineLane extends DurableObject<Env> {
+  readonly #owner: string;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#owner = ctx.id.toString();
+    isolateEngine.ownerRestarted(this.#owner);
+  }
+
   /** Every refusal comes as a value, before there is a stream. */
   async generate(request: GenerateRequest): Promise<RpcResult<ReadableStream<Uint8Array>>> {
     return capture(request.requestId, async () => {
       const model = await isolateEngine.acquire(this.env, request.model);
-      const generation = model.generate(request);
+      const generation = isolateEngine.generate(this.#owner, model, request);
       return generationBytes(generation, () => isolateEngine.nextEvents(this.env, model, generation));
     });
   }

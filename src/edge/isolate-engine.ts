@@ -11,16 +11,17 @@
  *  - an engine that crashed is rebuilt by whoever needs it next, under the same lock, with the same limits.
  */
 import { ApiError, unavailable } from "../protocol/errors.ts";
-import type { GenerateEvent } from "../protocol/generate.ts";
+import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
 import type { Backend } from "../serving/backend.ts";
 import type { TextGeneration } from "../serving/generation.ts";
-import type { EngineStats } from "../serving/language-model.ts";
+import type { EngineStats, GenerateOptions } from "../serving/language-model.ts";
 import type { ServedModel } from "../serving/served-model.ts";
 import { budgetFrom, JS_RESERVE_BYTES } from "./budget.ts";
 import type { Env } from "./env.ts";
 import { LoadLock, LoadSuperseded, type LoadTicket } from "./load-lock.ts";
 import { LoadedModel } from "./model-loader.ts";
 import { modelStore, type StoredModel } from "./model-store.ts";
+import { OrphanWatch } from "./orphans.ts";
 
 /** How often a waiting request looks again. Loading the demo takes a few hundred milliseconds. */
 const POLL_MS = 10;
@@ -50,12 +51,14 @@ export class IsolateEngine {
   readonly #residents = new Map<string, Resident>();
   readonly #failures = new Map<string, { error: ApiError; untilMs: number }>();
   readonly #lock = new LoadLock(() => Date.now());
+  readonly #orphans = new OrphanWatch(() => Date.now());
 
   /**
    * The model, loaded. Use it before the next await: it may be dropped whenever nothing runs on it.
    * @throws ApiError unknown model (404), unusable file (422), no room or no progress in loading (503)
    */
   async acquire(env: Env, modelId: string): Promise<ServedModel> {
+    this.#orphans.sweep();
     const stored = await modelStore.find(env, modelId);
     const deadlineMs = Date.now() + WAIT_MAX_MS;
     for (;;) {
@@ -70,6 +73,22 @@ export class IsolateEngine {
   }
 
   /**
+   * Admits a request.
+   * @param owner the object that will drive it, so that nothing is left of it when the object is reset
+   * @throws ApiError for whatever the model refuses
+   */
+  generate(owner: string, model: ServedModel, request: GenerateRequest, options?: GenerateOptions): TextGeneration {
+    const generation = model.generate(request, options);
+    this.#orphans.add(generation, owner);
+    return generation;
+  }
+
+  /** For the constructor of an object: what a former life of it was driving is over. */
+  ownerRestarted(owner: string): void {
+    this.#orphans.ownerRestarted(owner);
+  }
+
+  /**
    * Drives a generation: all its events that are ready, or those of the next steps; empty after the last one. A step
    * moves every running sequence of the model, and after each one everybody else gets a turn, so that concurrent
    * readers share steps, a long prompt holds nobody up and a cancellation is seen within a token.
@@ -77,7 +96,10 @@ export class IsolateEngine {
   async nextEvents(env: Env, model: ServedModel, generation: TextGeneration): Promise<GenerateEvent[]> {
     const deadlineMs = Date.now() + WAIT_MAX_MS;
     for (;;) {
+      this.#orphans.driven(generation);
+      this.#orphans.sweep();
       const events = drain(generation);
+      if (generation.hasEnded) this.#orphans.ended(generation);
       if (events.length > 0 || generation.hasEnded) return events;
       if (!model.isAlive) await this.#revive(env, model, deadlineMs);
       else if (!model.step()) throw new Error(`Request ${generation.requestId} is open, but no sequence can run.`);

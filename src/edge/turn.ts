@@ -70,8 +70,11 @@ export class Turn {
   /** Ends the answer with what it has, as a finish of kind "abort". */
   stop(): void {
     if (this.#ended) return;
-    this.#generation.abort();
     try {
+      // Text that was generated belongs to the answer, also where nobody has taken it yet.
+      for (let event = this.#generation.poll(); event !== null; event = this.#generation.poll()) this.#take(event);
+      if (this.#ended) return;
+      this.#generation.abort();
       if (this.#reason === null) this.#take({ type: "finish", index: 0, reason: "abort", stop: null });
       this.#take(this.#summary());
     } finally {
