@@ -111,12 +111,10 @@ export class Scheduler {
   schedule(): StepPlan | null {
     const plan = this.#sparePlans.pop() ?? new StepPlan();
     plan.begin();
-    const numPreemptionsBefore = this.stats.numPreemptions;
     this.#scheduleDecodes(plan);
     const numDecodes = plan.numTokens;
     this.#schedulePrefills(plan, numDecodes);
-    // A pool that was just too small for those who run has no room for more.
-    if (this.stats.numPreemptions === numPreemptionsBefore) this.#admit(plan, numDecodes);
+    this.#admit(plan, numDecodes);
     plan.end();
     if (plan.numTokens === 0) {
       this.#sparePlans.push(plan);
@@ -175,7 +173,8 @@ export class Scheduler {
       if (sequence.numRemaining < 1) throw new Error("A running sequence has nothing to compute.");
     }
     for (const sequence of this.#waiting) {
-      if (sequence.status !== "waiting" || sequence.table !== null) throw new Error("A waiting sequence holds blocks.");
+      const holdsNothing = sequence.status === "waiting" && sequence.table === null && sequence.numComputed === 0;
+      if (!holdsNothing) throw new Error("A waiting sequence holds blocks.");
     }
   }
 

@@ -12,7 +12,10 @@ import type { SamplingParams } from "../protocol/generate.ts";
 import type { RowOutput, RowResult, RowSample, StepSequence } from "./backend.ts";
 import type { BlockTable } from "./block-table.ts";
 
-/** What the owner of a sequence hears. No method may call back into the scheduler, except `failed`, which may abort. */
+/**
+ * What the owner of a sequence hears. No method may call back into the scheduler, except `failed`, which may abort.
+ * An error thrown by one fails its sequence; `admitted` must not throw.
+ */
 export interface SequenceListener {
   /** First place in a batch; `numCachedTokens` is known. Not called for siblings. */
   admitted(sequence: Sequence): void;

@@ -38,6 +38,24 @@ describe("the queue", () => {
   });
 });
 
+describe("an abort", () => {
+  it("before the prompt is computed ends the siblings too, and afterwards only its own sequence", () => {
+    for (const numSteps of [0, 1, 2, 3]) {
+      const rig = new Rig({ numBlocks: 16 }, { tokenBudget: 3 });
+      const sibling = job(tokensFrom(1, 6), 4, { rngKey: [1, 1] });
+      const first = job(tokensFrom(1, 6), 4, { siblings: [sibling.sequence] });
+      rig.engine.add([first.sequence]);
+      for (let i = 0; i < numSteps; i++) rig.step();
+      rig.engine.abort(first.sequence);
+      expect(first.sequence.status).toBe("finished");
+      expect(sibling.sequence.status).toBe(numSteps < 2 ? "finished" : "running");
+      rig.drain();
+      expect(sibling.probe.tokens).toEqual(numSteps < 2 ? [] : expected(sibling));
+      expect(rig.numFree).toBe(16);
+    }
+  });
+});
+
 describe("a fault", () => {
   it("of one batch fails its sequences only", () => {
     const rig = new Rig({ numBlocks: 16 }, { numRunningMax: 2 });

@@ -110,10 +110,9 @@ function expectAlone(client: Client): void {
     expect(probe.end).toBe(stopAt < 0 ? "length" : "stop");
     expect(probe.numPrefilled).toBe(1);
     expect(probe.numAdmitted).toBe(i === 0 ? 1 : 0);
-    if (i === 0 && one.scorePrompt) {
-      expect(probe.scores).toEqual(scoreAlone(sequence.promptTokens, VOCAB_SIZE, 2));
-      expect(sequence.numCachedTokens).toBe(0);
-    }
+    const isScored = i === 0 && one.scorePrompt;
+    expect(probe.scores).toEqual(isScored ? scoreAlone(sequence.promptTokens, VOCAB_SIZE, 2) : []);
+    if (one.scorePrompt) expect(sequence.numCachedTokens).toBe(0);
   }
 }
 
@@ -145,20 +144,19 @@ describe("random workloads", () => {
       fc.property(machine, fc.array(request, { minLength: 2, maxLength: 8 }), (settings, requests) => {
         const rig = rigFor({ ...settings, numSpareBlocks: 200 }, requests);
         const clients = requests.map((one) => clientOf({ ...one, abortAfter: null }));
-        let numDecodes = 0;
-        rig.backend.onStep = ({ sequences }) => {
-          const sizes = sequences.map(({ tokens }) => tokens.length);
-          const numTokens = sizes.reduce((sum, size) => sum + size, 0);
-          expect(numTokens).toBeLessThanOrEqual(settings.tokenBudget);
-          // With room for all blocks every sequence that was decoding is in every batch, until it ends.
-          expect(sequences.length).toBeGreaterThanOrEqual(numDecodes);
-          if (numDecodes > 0) expect(numTokens - numDecodes).toBeLessThanOrEqual(settings.prefillChunkTokens);
-        };
         for (const { choices } of clients) rig.engine.add([choices[0]!.sequence]);
         const all = clients.flatMap(({ choices }) => choices);
         const isDecoding = ({ sequence }: Job) => sequence.status === "running" && sequence.numRemaining === 1;
-        do numDecodes = all.filter(isDecoding).length;
-        while (rig.step());
+        for (let numDecodes = 0; rig.step(); numDecodes = all.filter(isDecoding).length) {
+          const sizes = rig.backend.stepSizes.at(-1)!;
+          const numTokens = sizes.reduce((sum, size) => sum + size, 0);
+          expect(numTokens).toBeLessThanOrEqual(settings.tokenBudget);
+          // With room for all blocks every sequence that was decoding is in every batch, until it ends.
+          expect(sizes.length).toBeGreaterThanOrEqual(numDecodes);
+          expect(sizes.slice(0, numDecodes).every((size) => size === 1)).toBe(true);
+          if (numDecodes > 0) expect(numTokens - numDecodes).toBeLessThanOrEqual(settings.prefillChunkTokens);
+        }
+        expect(rig.faults).toEqual([]);
         expect(rig.engine.stats.numPreemptions).toBe(0);
       }),
       { seed: 5, numRuns: 500 },
@@ -177,6 +175,19 @@ describe("preemption", () => {
     expect(jobs[0]!.probe.numAdmitted).toBe(1);
   });
 
+  it("puts the preempted before those who wait", () => {
+    const rig = new Rig({ blockTokens: 4, numBlocks: 7 });
+    const ends: number[] = [];
+    const jobs = [0, 1, 2].map((i) => {
+      const one = job(tokensFrom(i, 9), 11);
+      one.probe.finished = () => ends.push(i);
+      return one;
+    });
+    rig.run(...jobs);
+    expect(rig.engine.stats.numPreemptions).toBeGreaterThan(0);
+    expect(ends).toEqual([0, 1, 2]);
+  });
+
   it("lets more samples than places finish, each with its own text", () => {
     for (const numRunningMax of [1, 2, 3]) {
       const rig = new Rig({ blockTokens: 4, numBlocks: 6 }, { numRunningMax });
@@ -184,7 +195,10 @@ describe("preemption", () => {
       const prompt = tokensFrom(3, 10);
       const siblings = [1, 2, 3, 4].map((i) => job(prompt, 9, { sampling, rngKey: [i, 7] }));
       const first = job(prompt, 9, { sampling, rngKey: [0, 7], siblings: siblings.map(({ sequence }) => sequence) });
+      const ends: number[] = [];
+      for (const [i, { probe }] of [first, ...siblings].entries()) probe.finished = () => ends.push(i);
       rig.run(first);
+      expect(ends).toEqual([0, 1, 2, 3, 4]);
       for (const [i, { probe }] of [first, ...siblings].entries()) {
         const wanted = generateAlone(prompt, { numTokens: 9, vocabSize: 32, sampling, rngKey: [i, 7] });
         expect(probe.tokens).toEqual(wanted);
