@@ -38,7 +38,7 @@ const views = [
   composer,
   new ConversationView((text) => {
     controller.send(text);
-    composer.focus();
+    composer.focusUnlessTouch();
   }),
   new SidebarView({ newChat: startNewChat, delete: (id) => controller.delete(id) }, Date.now),
   new HeaderView((model) => controller.pickModel(model)),
@@ -57,8 +57,7 @@ controller.newChat();
 followAddress();
 store.flush();
 controller.refresh();
-// On a phone the focus would open the keyboard over the page.
-if (matchMedia("(pointer: fine)").matches) composer.focus();
+composer.focusUnlessTouch();
 
 window.addEventListener("hashchange", followAddress);
 window.addEventListener("online", () => onConnection(true));
@@ -76,7 +75,7 @@ document.querySelector(".skip-link")?.addEventListener("click", (event) => {
 function startNewChat(): void {
   drawer.close();
   controller.newChat();
-  composer.focus();
+  composer.focusUnlessTouch();
 }
 
 /** The address changed: by the reader, the history or a link. */
@@ -91,9 +90,11 @@ function followAddress(): void {
 function showAddress(state: State): void {
   const hash = hashOf(state);
   if (hash === (location.hash || "#/")) return;
-  // A new chat that gets its address is the same page; anything else is a step that "back" should undo.
-  const isSamePage = parseHash(location.hash)?.kind === "new";
-  if (isSamePage) history.replaceState(null, "", hash);
+  // A new chat that gets its address is the same page, and a deleted chat has none to go back to. Anything else is a
+  // step that "back" should undo.
+  const shown = parseHash(location.hash);
+  const isDeleted = shown?.kind === "session" && state.conversations[shown.id] === undefined;
+  if (shown?.kind === "new" || isDeleted) history.replaceState(null, "", hash);
   else history.pushState(null, "", hash);
 }
 
@@ -116,9 +117,7 @@ function onReturn(): void {
 }
 
 function onEscape(event: KeyboardEvent): void {
-  if (event.key === "Escape" && !event.defaultPrevented && !document.body.classList.contains("drawer-open")) {
-    controller.stop();
-  }
+  if (event.key === "Escape" && !event.defaultPrevented) controller.stop();
 }
 
 function storageIfAllowed(storageOf: () => Storage): Storage | null {

@@ -5,7 +5,7 @@
  */
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from "playwright-core";
 
-/** Chromium logs every failed request as an error; tests that break requests on purpose expect those. */
+/** Chromium logs every failed request as an error. */
 const REQUEST_FAILED = /^Failed to load resource/;
 
 const CSP_PROBE = `
@@ -33,6 +33,7 @@ export interface ChatPage {
   settledAnswers(num: number): Promise<string[]>;
   /** Errors in the console, exceptions and refusals by the policy so far. */
   complaints(): Promise<string[]>;
+  /** What Chromium logged of requests that failed; a test that breaks some on purpose empties it. */
   failedRequests: string[];
 }
 
@@ -79,7 +80,7 @@ export async function openChat(
         .waitFor();
       return answers.locator(".markdown").allInnerTexts();
     },
-    complaints: async () => [...errors, ...(await page.evaluate<string[]>("window.violations"))],
+    complaints: async () => [...errors, ...failedRequests, ...(await page.evaluate<string[]>("window.violations"))],
     failedRequests,
   };
 }
@@ -89,4 +90,15 @@ export async function amendMessages(page: Page, fields: Record<string, unknown>)
   await page.route("**/v1/sessions/*/messages", (route) =>
     route.continue({ postData: { ...(route.request().postDataJSON() as object), ...fields } as never }),
   );
+}
+
+const WAIT_MAX_MS = 15_000;
+
+/** Playwright's own `waitForFunction` needs `eval` in the page, which the page's policy forbids. */
+export async function waitUntil(isTrue: () => Promise<boolean>): Promise<void> {
+  const deadlineMs = Date.now() + WAIT_MAX_MS;
+  while (!(await isTrue())) {
+    if (Date.now() > deadlineMs) throw new Error(`What the test waits for did not happen within ${WAIT_MAX_MS} ms.`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }

@@ -79,7 +79,10 @@ export class ChatController {
       this.#show(session);
       if (session.isBusy) await this.#follow(id);
     } catch (error) {
-      this.#store.dispatch({ type: "conversationFailed", key: id, failure: failureOfException(error) });
+      const reason = failureOfException(error);
+      // What is on screen stays good; `refresh` has told of a server that cannot be reached.
+      const isShown = this.#store.state.conversations[id]?.phase !== "loading";
+      if (!(isShown && isPassing(reason))) this.#fail(id, reason);
     }
   }
 
@@ -103,23 +106,22 @@ export class ChatController {
     await this.#refreshSessions();
   }
 
-  /** Puts the unsent text (or else the last question) into a new chat and sends it there. */
+  /** Takes the text in the box to a new chat and sends it there. */
   async sendInNewChat(): Promise<void> {
-    const conversation = this.#current;
-    const text = untakenText(conversation) || lastQuestion(conversation);
-    this.edit(conversation.key, "");
+    const { key, draft } = this.#current;
+    this.edit(key, "");
     this.newChat();
-    await this.send(text);
+    await this.send(draft);
   }
 
-  /** What helps depends on what failed: the box's text is sent again, or else the last question. */
+  /** Does again what failed: fetch the chat, send what is back in the box, or ask the last question once more. */
   async retry(): Promise<void> {
-    const conversation = this.#current;
-    const isUnloaded = conversation.id !== null && conversation.messages.length === 0 && conversation.draft === "";
-    this.#store.dispatch({ type: "failureDismissed", key: conversation.key });
+    const { key, id, failedStep, draft, messages } = this.#current;
+    this.#store.dispatch({ type: "failureDismissed", key });
     await this.refresh();
-    if (isUnloaded) return this.reload(conversation.id!);
-    await this.send(conversation.draft || lastQuestion(conversation));
+    if (failedStep === "loading" && id !== null) await this.reload(id);
+    if (failedStep === "sending") await this.send(draft);
+    if (failedStep === "answering") await this.send(messages.findLast(({ role }) => role === "user")?.text);
   }
 
   async stop(): Promise<void> {
@@ -267,8 +269,4 @@ const NEW_CHAT_SLOT = "new";
 
 function draftSlot(conversation: Conversation): string {
   return conversation.id ?? NEW_CHAT_SLOT;
-}
-
-function lastQuestion(conversation: Conversation): string {
-  return conversation.messages.findLast((message) => message.role === "user")?.text ?? "";
 }

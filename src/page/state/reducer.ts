@@ -118,7 +118,7 @@ function reduceConversation(conversation: Conversation, action: ConversationActi
     case "troubleNoted":
       return { ...conversation, failure: action.failure };
     case "failureDismissed":
-      return { ...conversation, failure: null };
+      return { ...conversation, failure: null, failedStep: null };
   }
 }
 
@@ -196,7 +196,16 @@ function beginTurn(conversation: Conversation, text: string): Conversation {
   const messages = [...conversation.messages, question, answer];
   // A suggestion may be sent while something else is in the box.
   const draft = conversation.draft === text ? "" : conversation.draft;
-  return { ...conversation, messages, phase: "sending", isStopping: false, failure: null, draft, unsent: text };
+  return {
+    ...conversation,
+    messages,
+    phase: "sending",
+    isStopping: false,
+    failure: null,
+    failedStep: null,
+    draft,
+    unsent: text,
+  };
 }
 
 function changeAnswer(conversation: Conversation, f: (answer: Message) => Message): Conversation {
@@ -227,10 +236,13 @@ export function statusOf(finishReason: string | null): Message["status"] {
  * there is of the answer stays.
  */
 function fail(conversation: Conversation, failure: Failure): Conversation {
-  const ended: Conversation = { ...conversation, phase: "idle", isStopping: false, failure };
-  if (conversation.unsent === null) return changeAnswer(ended, (answer) => ({ ...answer, status: "stopped" }));
-  const messages = ended.messages.filter((m) => m.status !== "pending");
-  return { ...ended, messages, draft: untakenText(conversation), unsent: null };
+  const ended: Conversation = { ...conversation, phase: "idle", isStopping: false, failure, failedStep: "loading" };
+  if (conversation.unsent !== null) {
+    const messages = ended.messages.filter((m) => m.status !== "pending");
+    return { ...ended, messages, draft: untakenText(conversation), unsent: null, failedStep: "sending" };
+  }
+  if (conversation.messages.at(-1)?.status !== "pending") return ended;
+  return { ...changeAnswer(ended, (answer) => ({ ...answer, status: "stopped" })), failedStep: "answering" };
 }
 
 /**

@@ -50,6 +50,9 @@ export type Phase =
   /** An answer is being made, but its stream is lost or went to an earlier page: ask until it is done. */
   | "following";
 
+/** What was being tried when a conversation failed, so what "try again" means. */
+export type FailedStep = "loading" | "sending" | "answering";
+
 export interface Conversation {
   /** The session's id, or "draft-N" before the server knows of it. */
   key: string;
@@ -62,6 +65,7 @@ export interface Conversation {
   /** The reader asked for the running answer to end. */
   isStopping: boolean;
   failure: Failure | null;
+  failedStep: FailedStep | null;
   /** What is in the message box. */
   draft: string;
   /** A message that is on its way: it goes back into the box if the server does not take it. */
@@ -93,6 +97,7 @@ export function emptyConversation(key: string, id: string | null): Conversation 
     phase: "idle",
     isStopping: false,
     failure: null,
+    failedStep: null,
     draft: "",
     unsent: null,
   };

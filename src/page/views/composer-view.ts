@@ -33,6 +33,11 @@ export class ComposerView {
     this.#prompt.focus();
   }
 
+  /** For gestures that are not about writing: on a phone the focus would open the keyboard over the page. */
+  focusUnlessTouch(): void {
+    if (matchMedia("(pointer: fine)").matches) this.focus();
+  }
+
   render(state: State): void {
     const conversation = currentConversation(state);
     this.#conversation = conversation;
@@ -45,7 +50,7 @@ export class ComposerView {
     this.#send.hidden = isBusy;
     this.#stop.hidden = !isBusy;
     // A click on a button that then vanishes would drop the focus onto the page.
-    if (hadFocus && document.activeElement === document.body) this.focus();
+    if (hadFocus && document.activeElement === document.body) this.focusUnlessTouch();
     this.#send.disabled = conversation.draft.trim() === "" || conversation.phase === "loading";
     this.#stop.disabled = conversation.isStopping;
   }
@@ -55,7 +60,7 @@ export class ComposerView {
   }
 
   #onStop(): void {
-    this.focus();
+    this.focusUnlessTouch();
     this.#actions.stop();
   }
 

@@ -19,8 +19,11 @@ export class Drawer {
     this.#opener.addEventListener("click", () => this.#set(true));
     this.#closer.addEventListener("click", () => this.close());
     byId("backdrop", HTMLDivElement).addEventListener("click", () => this.close());
-    this.#sidebar.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.#isOpen) this.close();
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.#isOpen) return;
+      // The same key stops an answer: one press, one meaning.
+      event.preventDefault();
+      this.close();
     });
     this.#wide.addEventListener("change", () => this.#apply());
     this.#apply();

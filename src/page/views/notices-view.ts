@@ -46,10 +46,9 @@ export class NoticesView {
   #waysOut(reason: Failure, conversation: Conversation): Notice["actions"] {
     const retry = { label: "Try again", run: this.#actions.retry };
     const moveOn = { label: "Ask in a new chat", run: this.#actions.sendInNewChat };
-    const hasText = conversation.draft.trim() !== "" || conversation.messages.length > 0;
+    const hasText = conversation.draft.trim() !== "";
     switch (reason.kind) {
       case "context":
-        return [moveOn];
       case "gone":
         return [hasText ? moveOn : { label: "New chat", run: this.#actions.newChat }];
       case "busy":

@@ -319,6 +319,46 @@ test("the numbers under an answer survive a reload", async () => {
   expect(page.current().messages.map((message) => message.timing)).toEqual([null, timing]);
 });
 
+describe("trying again does what failed, and no more", () => {
+  test("a list that could not be fetched is fetched; what is half typed is not sent", async () => {
+    await send("Hi");
+    client.turns[0]!.end();
+    await settle();
+    page.controller.edit("s1", "half a thought");
+    client.breakDown("sessions");
+    await page.controller.refresh();
+    expect(page.store.state.failure).toMatchObject({ kind: "unreachable" });
+    client.broken = null;
+    await page.controller.retry();
+    expect(page.store.state.failure).toBeNull();
+    expect(page.current()).toMatchObject({ draft: "half a thought", failure: null });
+    expect(client.turns).toHaveLength(1);
+  });
+
+  test("a chat that could not be fetched is fetched", async () => {
+    await send("Hi");
+    client.turns[0]!.end();
+    await settle();
+    page = openPage();
+    client.breakDown("session s1");
+    await page.controller.open("s1");
+    expect(page.current()).toMatchObject({ failure: { kind: "unreachable" }, failedStep: "loading", messages: [] });
+    client.broken = null;
+    await page.controller.retry();
+    expect(transcript()).toEqual(["user: Hi", "assistant: "]);
+    expect(client.turns).toHaveLength(1);
+  });
+
+  test("a chat on screen stays as it is when a look for news fails", async () => {
+    await send("Hi");
+    client.turns[0]!.end();
+    await settle();
+    client.breakDown("session s1");
+    await page.controller.reload("s1");
+    expect(page.current()).toMatchObject({ failure: null, phase: "idle" });
+  });
+});
+
 describe("sessions", () => {
   test("one that is gone says so", async () => {
     await page.controller.open("nowhere");
