@@ -10,7 +10,7 @@ import { chatLogprobsOf, chatLogprobsShape } from "./openai/chat-request.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./openai/generation-fields.ts";
 import { contentSchema, decodeContent } from "./openai/messages.ts";
 import { refuseUnsupported } from "./openai/unsupported.ts";
-import { validate } from "./openai/validate.ts";
+import { validate, validateObject } from "./openai/validate.ts";
 import type { AnswerStyle } from "./wire-request.ts";
 
 export const sessionInitSchema = z.object({
@@ -44,7 +44,7 @@ export function decodeSessionInit(body: unknown): SessionInitRequest {
 }
 
 export function decodeSessionMessage(body: unknown, requestId: string): SessionMessageWireRequest {
-  const raw = validate(z.looseObject({}), body);
+  const raw = validateObject(body);
   refuseUnsupported(raw, "sessions");
   checkFieldCounts(raw);
   const fields = validate(messageFieldsSchema, raw);

@@ -10,7 +10,7 @@ import type { WireRequest } from "../wire-request.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
 import { decodeMessages, messageSchema } from "./messages.ts";
 import { refuseUnsupported } from "./unsupported.ts";
-import { validate } from "./validate.ts";
+import { validate, validateObject } from "./validate.ts";
 
 export const chatLogprobsShape = {
   logprobs: z.boolean().nullish(),
@@ -29,7 +29,7 @@ const chatFieldsSchema = z.object({
 export const chatRequestSchema = chatFieldsSchema.extend({ messages: z.array(messageSchema).min(1) });
 
 export function decodeChatRequest(body: unknown, requestId: string): WireRequest {
-  const raw = validate(z.looseObject({}), body);
+  const raw = validateObject(body);
   refuseUnsupported(raw, "chat");
   checkFieldCounts(raw);
   const fields = validate(chatFieldsSchema, raw);

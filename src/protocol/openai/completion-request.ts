@@ -19,7 +19,7 @@ import {
 import type { WireRequest } from "../wire-request.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
 import { refuseUnsupported } from "./unsupported.ts";
-import { checkCount, dotted, quote, validate } from "./validate.ts";
+import { checkCount, dotted, quote, validate, validateObject } from "./validate.ts";
 
 /** OpenAI's, kept since clients rely on short answers here. */
 export const COMPLETION_MAX_TOKENS_DEFAULT = 16;
@@ -48,7 +48,7 @@ export const completionRequestSchema = completionFieldsSchema.extend({
 });
 
 export function decodeCompletionRequest(body: unknown, requestId: string): WireRequest {
-  const raw = validate(z.looseObject({}), body);
+  const raw = validateObject(body);
   refuseUnsupported(raw, "completions");
   checkFieldCounts(raw);
   const fields = validate(completionFieldsSchema, raw);

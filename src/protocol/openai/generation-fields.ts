@@ -42,7 +42,7 @@ export const generationShape = {
   /** Token id (as a string, JSON's only kind of key) to what is added to its logit. */
   logit_bias: z.record(z.string(), z.number().min(-LOGIT_BIAS_ABS_MAX).max(LOGIT_BIAS_ABS_MAX)).nullish(),
   /** A whole number in the range of an int64. */
-  seed: z.number().multipleOf(1).min(-SEED_ABS_MAX).max(SEED_ABS_MAX).nullish(),
+  seed: z.number().refine(Number.isInteger, "must be an integer").min(-SEED_ABS_MAX).max(SEED_ABS_MAX).nullish(),
   max_tokens: maxTokens,
   /** The newer name; wins where both are given. */
   max_completion_tokens: maxTokens,

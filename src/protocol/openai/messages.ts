@@ -27,6 +27,8 @@ export const messageSchema = z.object({
   name: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
 });
 
+const messageListSchema = z.array(z.unknown());
+
 const PART_SEPARATOR = "\n";
 
 /** Roles that only make sense after a tool call. */
@@ -36,7 +38,7 @@ const UNSUPPORTED_FIELDS = ["tool_calls", "function_call", "audio"];
 
 /** One message after the other, so that the first fault ends the work. */
 export function decodeMessages(value: unknown): ChatMessage[] {
-  const messages = validate(z.array(z.unknown()), value, ["messages"]);
+  const messages = validate(messageListSchema, value, ["messages"]);
   if (messages.length === 0) throw invalidRequest("'messages' must have at least 1 entry, but has 0.", "messages");
   checkCount(messages, MESSAGES_MAX, ["messages"]);
   return messages.map((message, index) => decodeMessage(message, ["messages", index]));

@@ -25,6 +25,13 @@ export function validate<T>(schema: z.ZodType<T>, value: unknown, path: Path = [
   throw errorOfIssue(result.error.issues[0]!, value, path);
 }
 
+const anyObject = z.looseObject({});
+
+/** The body as a JSON object of any fields. */
+export function validateObject(body: unknown): Record<string, unknown> {
+  return validate(anyObject, body);
+}
+
 /** Refuses a list (or map) with more than `max` entries, whatever they are. */
 export function checkCount(value: unknown, max: number, path: Path): void {
   if (typeof value !== "object" || value === null) return;
@@ -82,8 +89,6 @@ function describe(issue: Issue, expected: string[], value: unknown): string {
       return `must be ${expected.map(kindInWords).join(" or ")}${but}`;
     case "invalid_value":
       return `must be ${issue.values.length > 1 ? "one of " : ""}${issue.values.map(quote).join(", ")}${but}`;
-    case "not_multiple_of":
-      return `must be ${issue.divisor === 1 ? "an integer" : `a multiple of ${issue.divisor}`}${but}`;
     case "too_big":
       return isNumeric(issue.origin)
         ? `must be ${issue.inclusive ? "at most" : "less than"} ${issue.maximum}${but}`

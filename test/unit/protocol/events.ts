@@ -1,6 +1,7 @@
 /** Event streams for tests, made from what a test wants to say. */
 import fc from "fast-check";
 import type { FinishReason, GenerateEvent, TokenLogprob } from "../../../src/protocol/generate.ts";
+import { texts } from "./texts.ts";
 
 export const USAGE = { promptTokens: 7, completionTokens: 3, cachedTokens: 4 };
 const TIMINGS = { queueMs: 0, ttftMs: 5, totalMs: 9 };
@@ -57,8 +58,8 @@ export function token(text: string, logprob: number | null, top: [string, number
 export const eventStreams: fc.Arbitrary<{ numChoices: number; events: GenerateEvent[] }> = fc
   .array(
     fc.record({
-      echo: fc.option(fc.string({ unit: "binary" })),
-      pieces: fc.array(fc.string({ unit: "binary" }), { maxLength: 6 }),
+      echo: fc.option(texts),
+      pieces: fc.array(texts, { maxLength: 6 }),
       reason: fc.constantFrom<FinishReason>("stop", "length"),
       stop: fc.constantFrom(null, "###", 5),
     }),

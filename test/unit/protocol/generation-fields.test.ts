@@ -88,6 +88,7 @@ const BAD: [string, unknown, string, string[]][] = [
   ["logit_bias", { "2147483648": 1 }, "logit_bias", ["2147483647"]],
   ["logit_bias", [1], "logit_bias", ["JSON object"]],
   ["seed", 1.5, "seed", ["integer", "1.5"]],
+  ["seed", 5e-324, "seed", ["integer"]],
   ["seed", 1e19, "seed", ["at most"]],
   ["seed", "1", "seed", ["must be a number"]],
   ["max_tokens", -1, "max_tokens", ["at least 0", "-1"]],

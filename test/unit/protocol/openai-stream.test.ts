@@ -88,7 +88,8 @@ describe("golden streams", () => {
       completionBody(whole(events), FRAME),
       completionBody(whole(answer("Hi")), FRAME),
     ];
-    await expect(`${JSON.stringify(bodies, null, 2)}\n`).toMatchFileSnapshot("golden/whole-answers.json");
+    const lines = bodies.map((one) => `${JSON.stringify(one)}\n`).join("");
+    await expect(lines).toMatchFileSnapshot("golden/whole-answers.jsonl");
   });
 });
 

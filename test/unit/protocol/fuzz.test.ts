@@ -1,0 +1,41 @@
+/** Decoders either give what engines may rely on, or throw an `ApiError` a person can read. Nothing else. */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { ApiError } from "../../../src/protocol/errors.ts";
+import { decodeChatRequest } from "../../../src/protocol/openai/chat-request.ts";
+import { decodeCompletionRequest } from "../../../src/protocol/openai/completion-request.ts";
+import { decodeSessionInit, decodeSessionMessage } from "../../../src/protocol/sessions.ts";
+import { checkRequest, requestBodies } from "./request-bodies.ts";
+
+const NUM_RUNS = 10_000;
+
+const DECODERS: [string, (body: unknown) => void][] = [
+  ["chat", (body) => checkRequest(decodeChatRequest(body, "r").generate)],
+  ["completions", (body) => checkRequest(decodeCompletionRequest(body, "r").generate)],
+  [
+    "session messages",
+    (body) => checkRequest({ prompts: [], n: 1, echo: false, ...decodeSessionMessage(body, "r").generate }),
+  ],
+  ["sessions", (body) => void decodeSessionInit(body)],
+];
+
+test.each(DECODERS)(`${NUM_RUNS} bodies for %s`, (_name, decode) => {
+  let numDecoded = 0;
+  fc.assert(
+    fc.property(requestBodies, (body) => {
+      try {
+        decode(JSON.parse(JSON.stringify(body)));
+        numDecoded++;
+      } catch (cause) {
+        if (!(cause instanceof ApiError)) throw cause;
+        expect(cause.status).toBe(400);
+        expect(cause.message).toMatch(/^(The request body|The keys of|'|\d+ prompts).+\.$/s);
+        expect(cause.message.length).toBeLessThan(600);
+      }
+    }),
+    { numRuns: NUM_RUNS },
+  );
+  // Both sides of the border were tried.
+  expect(numDecoded).toBeGreaterThan(NUM_RUNS / 20);
+  expect(numDecoded).toBeLessThan(NUM_RUNS);
+});
