@@ -1,59 +1,19 @@
 /**
- * The chat page in a real Chromium against the real server: what a person does with it, by hand, by keyboard, on a
- * phone, when things break. After each test the console and the Content-Security-Policy must have nothing to say.
- * How it looks is in page-looks.test.ts.
+ * The chat page in a real Chromium against the real server: what a person does with it, and what it does when things
+ * break. Keyboard, screen reader and phone are in page-access.test.ts, its looks in page-looks.test.ts.
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { launchBrowser } from "../support/browser.ts";
-import { amendMessages, type ChatPage, openChat, waitUntil } from "../support/chat-page.ts";
-import { type RunningServer, startServer } from "./server.ts";
+import type { Page } from "playwright-core";
+import { afterEach, describe, expect, test } from "vitest";
+import { type ChatPage, waitUntil } from "../support/chat-page.ts";
+import { ENDLESS, GREEDY, useChatPages } from "./chat-pages.ts";
 
 const QUESTION = "What is a KV cache?";
-const PHONE: BrowserContextOptions = { viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true };
 
-/** Runs to the end of the context, so that there is time to look at it, stop it or leave it. */
-const ENDLESS = { temperature: 0, ignore_eos: true };
-const GREEDY = { temperature: 0 };
-
-let server: RunningServer;
-let browser: Browser;
-let persistTo: string;
-const opened: ChatPage[] = [];
-
-beforeAll(async () => {
-  persistTo = await mkdtemp(join(tmpdir(), "runnel-page-"));
-  [server, browser] = await Promise.all([startServer({ persistTo }), launchBrowser()]);
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await server?.stop();
-  await rm(persistTo, { recursive: true, force: true });
-});
-
-afterEach(async () => {
-  const complaints = await Promise.all(opened.map((chat) => chat.complaints()));
-  await Promise.all(opened.splice(0).map((chat) => chat.context.close()));
-  expect(complaints.flat()).toEqual([]);
-});
-
-async function open(
-  fields: Record<string, unknown> = GREEDY,
-  options?: BrowserContextOptions,
-  path = "",
-): Promise<ChatPage> {
-  const chat = await openChat(browser, `${server.url}/${path}`, options, (page) => amendMessages(page, fields));
-  opened.push(chat);
-  return chat;
-}
+const { open, opened, url } = useChatPages();
 
 /** The server's own view of the chat on screen. */
 async function storedSession({ page, context }: ChatPage) {
-  const response = await context.request.get(`${server.url}/v1/sessions/${sessionId(page)}`);
+  const response = await context.request.get(`${url()}/v1/sessions/${sessionId(page)}`);
   return (await response.json()) as {
     model: string;
     messages: { role: string; content: string; finish_reason: string }[];
@@ -76,12 +36,8 @@ async function watchGrowth(page: Page): Promise<() => Promise<number[]>> {
   return () => page.evaluate<number[]>("window.lengths");
 }
 
-async function untilAnswerBegins(chat: ChatPage): Promise<void> {
-  await chat.answers.last().locator(".markdown > *").first().waitFor();
-}
-
 test("the page comes under a strict policy", async () => {
-  const { headers } = await fetch(server.url);
+  const { headers } = await fetch(url());
   expect(headers.get("content-security-policy")).toMatch(/^default-src 'none'; script-src 'self'; style-src 'self';/);
   expect(headers.get("x-content-type-options")).toBe("nosniff");
   expect(headers.get("referrer-policy")).toBe("no-referrer");
@@ -129,7 +85,7 @@ describe("a conversation", () => {
     await chat.settledAnswers(1);
     expect(await chat.answers.first().locator(".note").textContent()).toBe("Stopped");
     await chat.ask("And then?");
-    await untilAnswerBegins(chat);
+    await chat.answerBegins();
     await chat.page.keyboard.press("Escape");
     await chat.settledAnswers(2);
   });
@@ -137,7 +93,7 @@ describe("a conversation", () => {
   test("a reload in mid-answer shows the answer growing to its end", async () => {
     const chat = await open(ENDLESS);
     await chat.ask(QUESTION);
-    await untilAnswerBegins(chat);
+    await chat.answerBegins();
     await chat.page.reload();
     await chat.page.locator("#messages[aria-busy]").waitFor();
     expect(await chat.stop.isVisible()).toBe(true);
@@ -215,7 +171,7 @@ describe("chats", () => {
   test("the model picker shows what is served and stays with the chat", async () => {
     const chat = await open();
     const picker = chat.page.getByRole("combobox", { name: "Model" });
-    const served = (await (await chat.context.request.get(`${server.url}/v1/models`)).json()) as {
+    const served = (await (await chat.context.request.get(`${url()}/v1/models`)).json()) as {
       data: { id: string }[];
     };
     await picker.getByText(served.data[0]!.id).waitFor({ state: "attached" });
@@ -265,7 +221,7 @@ describe("trouble", () => {
     const chat = await open();
     await chat.ask("Hello");
     await chat.settledAnswers(1);
-    const path = `${server.url}/v1/sessions/${sessionId(chat.page)}`;
+    const path = `${url()}/v1/sessions/${sessionId(chat.page)}`;
     const elsewhere = chat.context.request.post(`${path}/messages`, {
       data: { content: QUESTION, ...ENDLESS, stream: false },
     });
@@ -284,7 +240,7 @@ describe("trouble", () => {
     const chat = await open();
     await chat.ask("Hello");
     await chat.settledAnswers(1);
-    await chat.context.request.delete(`${server.url}/v1/sessions/${sessionId(chat.page)}`);
+    await chat.context.request.delete(`${url()}/v1/sessions/${sessionId(chat.page)}`);
     await chat.ask(QUESTION);
     await chat.notice.getByText("This chat is gone").waitFor();
     await chat.notice.getByRole("button", { name: "Ask in a new chat" }).click();
@@ -298,119 +254,5 @@ describe("trouble", () => {
     await chat.notice.getByRole("button", { name: "New chat" }).click();
     await chat.ask("Hello");
     await chat.settledAnswers(1);
-  });
-});
-
-const FOCUSED_NAME = `
-  document.activeElement.getAttribute("aria-label") ?? document.activeElement.textContent.trim()
-`;
-
-describe("keyboard and screen reader", () => {
-  test("everything by keyboard", async () => {
-    const chat = await open(ENDLESS);
-    const { keyboard } = chat.page;
-    const order: string[] = [];
-    while (order.at(-1) !== "Skip to the message box" && order.length < 20) {
-      await keyboard.press("Shift+Tab");
-      order.push(await chat.page.evaluate(FOCUSED_NAME));
-    }
-    expect(order.toReversed()).toEqual([
-      "Skip to the message box",
-      "New chat",
-      "Dark theme",
-      "What is a KV cache?",
-      "Why does paged attention save memory?",
-      "Tell me a story about a red dragon",
-      "What are you?",
-    ]);
-    await keyboard.press("Enter");
-    await keyboard.type("What is");
-    await keyboard.press("Shift+Enter");
-    await keyboard.type("a KV cache?");
-    expect(await chat.prompt.inputValue()).toBe("What is\na KV cache?");
-    await keyboard.press("Enter");
-    await untilAnswerBegins(chat);
-    await keyboard.press("Escape");
-    await chat.settledAnswers(1);
-    expect(await chat.page.evaluate("document.activeElement.id")).toBe("prompt");
-
-    await chat.chats.first().focus();
-    await keyboard.press("Tab");
-    await keyboard.press("Enter");
-    await keyboard.press("Escape");
-    expect(await chat.page.evaluate("document.activeElement.getAttribute('aria-label')")).toMatch(/^Delete “/);
-    await keyboard.press("Enter");
-    await keyboard.press("Enter");
-    await chat.page.getByText("Your chats will be here.").waitFor();
-    expect(await chat.page.evaluate("document.activeElement.id")).toBe("new-chat");
-  });
-
-  test("landmarks and names; every control has one", async () => {
-    const chat = await open();
-    await chat.ask(QUESTION);
-    await chat.settledAnswers(1);
-    await chat.chats.first().waitFor();
-    const tree = await chat.page.locator("body").ariaSnapshot();
-    for (const part of [
-      '- navigation "Chats"',
-      "- banner",
-      '- combobox "Model"',
-      '- button "Dark theme"',
-      "- main",
-      `- heading "${QUESTION}" [level=1]`,
-      '- list "Conversation"',
-      '- button "Copy the answer"',
-      '- form "Message"',
-      '- textbox "Your message"',
-      '- button "Send"',
-      '- log "Answers"',
-    ]) {
-      expect(tree).toContain(part);
-    }
-    expect(tree).not.toMatch(/- (button|link|textbox|combobox)(:| \[|$)/m);
-  });
-
-  test("answers are spoken as whole sentences, once", async () => {
-    const chat = await open();
-    await chat.ask(QUESTION);
-    const [answer] = await chat.settledAnswers(1);
-    const spoken = await chat.page.locator("#announcer p").allTextContents();
-    const plain = (text: string) => text.replace(/\s+/g, " ").trim();
-    expect(plain(spoken.join(" "))).toBe(plain(answer!));
-    expect(spoken.slice(0, -1).every((sentence) => /[.!?:][)"'”’]*$|\S$/.test(sentence))).toBe(true);
-    expect(spoken.length).toBeLessThanOrEqual(answer!.split(/[.!?]/).length + answer!.split("\n").length);
-  });
-});
-
-describe("on a phone", () => {
-  test("nothing is wider than 320 pixels, and the list is a drawer", async () => {
-    const chat = await open(GREEDY, PHONE);
-    const overflowPx = () =>
-      chat.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
-    expect(await overflowPx()).toBe(0);
-    await chat.ask(`Unbroken${"x".repeat(300)}`);
-    await chat.settledAnswers(1);
-    expect(await overflowPx()).toBe(0);
-
-    await chat.page.getByRole("button", { name: "Open the list of chats" }).tap();
-    await chat.chats.first().waitFor();
-    expect(await chat.page.locator("#column").getAttribute("inert")).not.toBeNull();
-    await chat.page.keyboard.press("Escape");
-    await chat.chats.first().waitFor({ state: "hidden" });
-    expect(await chat.page.evaluate("document.activeElement.id")).toBe("open-sidebar");
-    await chat.page.getByRole("banner").getByRole("button", { name: "New chat" }).tap();
-    await chat.page.getByRole("button", { name: "What are you?" }).tap();
-    await chat.settledAnswers(1);
-  });
-
-  test("fingers find every control: at least 24 pixels, most 44", async () => {
-    const chat = await open(GREEDY, PHONE);
-    await chat.ask("Hello");
-    await chat.settledAnswers(1);
-    const sizes = await chat.page.evaluate<number[]>(`
-      [...document.querySelectorAll("#column button")].filter((b) => b.checkVisibility())
-        .map((b) => Math.min(b.getBoundingClientRect().width, b.getBoundingClientRect().height))
-    `);
-    expect(Math.min(...sizes)).toBeGreaterThanOrEqual(44);
   });
 });

@@ -29,6 +29,8 @@ export interface ChatPage {
   chats: Locator;
   /** Types and presses Enter. */
   ask(text: string): Promise<void>;
+  /** Waits for the first text of the last answer. */
+  answerBegins(): Promise<void>;
   /** Waits until `num` answers are there and none of them grows; gives their texts. */
   settledAnswers(num: number): Promise<string[]>;
   /** Errors in the console, exceptions and refusals by the policy so far. */
@@ -74,6 +76,7 @@ export async function openChat(
       await prompt.fill(text);
       await prompt.press("Enter");
     },
+    answerBegins: () => answers.last().locator(".markdown > *").first().waitFor(),
     settledAnswers: async (num) => {
       await page
         .locator(`#messages:not([aria-busy]) > .assistant:not([data-status=pending]) >> nth=${num - 1}`)
