@@ -192,8 +192,8 @@ export class TextGeneration implements Generation {
     });
   }
 
+  /** Called once: ending aborts the other sequences, and what is aborted does not fail any more. */
   #fail(error: unknown): void {
-    if (this.#hasEnded) return;
     this.#start();
     this.#end();
     const shown = error instanceof ApiError ? error : internalError(this.requestId);
