@@ -1,0 +1,190 @@
+/**
+ * Compares the CPU engine with logits and text of llama.cpp, where a folder of fixtures is at hand:
+ *   node scripts/verify-fixtures.ts --fixtures DIR [--pkg DIR] [--only SUBSTRING] [--sets scalar,simd128]
+ * Takes every `DIR/models/…/X.gguf` of a supported architecture and type that has `X.expected.json` beside it, on every
+ * kernel set, with an f32 and (for information) an f16 KV cache. Exit code 1 when any bound is missed.
+ *
+ * Bounds: F32 weights, largest |difference| of a logit 1e-3; others, NMSE against the dequantized weights at most 1.25 ×
+ * what llama.cpp's own arithmetic has there; stories260K, the first 180 greedy tokens equal.
+ */
+import { globSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { parseArgs } from "node:util";
+import { CpuBackend } from "../src/backends/cpu/cpu-backend.ts";
+import { KERNEL_SETS, type KernelSet } from "../src/backends/cpu/kernel-set.ts";
+import type { KvPrecision } from "../src/backends/cpu/memory-plan.ts";
+import { ModelError } from "../src/model/errors.ts";
+import { readGguf } from "../src/model/gguf-reader.ts";
+import { specFromGguf } from "../src/model/spec-from-gguf.ts";
+import type { RowOutput } from "../src/serving/backend.ts";
+import { kernelModules } from "../test/support/kernel-modules.ts";
+import { nodeFileSource } from "../test/support/node-file-source.ts";
+import { referenceLogits } from "../test/support/reference-forward.ts";
+import { readWeights } from "../test/support/tiny-model.ts";
+
+const F32_DIFFERENCE_MAX = 1e-3;
+const NMSE_RATIO_MAX = 1.25;
+const NUM_GREEDY_TOKENS = 180;
+
+/** All logits at the last position, and [id, logit] of the highest at every position. */
+interface ExpectedLogits {
+  last: number[];
+  top: [number, number][][];
+}
+
+interface Expected {
+  prompt_ids: number[];
+  native?: ExpectedLogits;
+  dequantized?: ExpectedLogits;
+  nmse_native_vs_dequantized?: number;
+  /** Of the trained model instead. */
+  greedy_ids?: number[];
+  logits?: { input_position: number; full: number[] }[];
+}
+
+interface Verdict {
+  text: string;
+  passed: boolean;
+}
+
+const LOGITS_ONLY = { sample: null, scoreToken: null, numLogprobs: null, wantLogits: true };
+
+async function load(
+  path: string,
+  set: KernelSet,
+  kvPrecision: KvPrecision,
+  pkg: string | undefined,
+): Promise<CpuBackend> {
+  const source = nodeFileSource(path);
+  const { header, data } = await readGguf(source);
+  try {
+    const spec = specFromGguf(header, source.name);
+    const modules = kernelModules([set], pkg);
+    const options = { kvPrecision, maxBatchTokens: 64, maxBatchSequences: 1, contextLength: 512 };
+    return await CpuBackend.load({ modules, header, data, spec, options });
+  } catch (error) {
+    await data.cancel();
+    throw error;
+  }
+}
+
+/** Logits after each of `tokens`, run as one chunk at position `start`. */
+function logitsOf(backend: CpuBackend, tokens: number[], start = 0): Float32Array[] {
+  const outputs: RowOutput[] = tokens.map((_, row) => ({ row, ...LOGITS_ONLY }));
+  const blockTable = Array.from({ length: backend.limits.numBlocks }, (_, i) => i);
+  const { rows } = backend.step({ copies: [], sequences: [{ tokens, startPosition: start, blockTable, outputs }] });
+  return rows.map((row) => row.logits!);
+}
+
+function argmax(values: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
+  return best;
+}
+
+/** Σ(a−b)² / Σb² over all positions. */
+function nmse(actual: Float32Array[], expected: Float64Array[]): number {
+  let [error, energy] = [0, 0];
+  expected.forEach((row, position) => {
+    row.forEach((value, i) => {
+      error += (actual[position]![i]! - value) ** 2;
+      energy += value ** 2;
+    });
+  });
+  return error / energy;
+}
+
+function maxDifference(logits: Float32Array[], expected: ExpectedLogits): number {
+  let max = 0;
+  expected.last.forEach((value, i) => {
+    max = Math.max(max, Math.abs(value - logits.at(-1)![i]!));
+  });
+  expected.top.forEach((top, position) => {
+    for (const [id, value] of top) max = Math.max(max, Math.abs(value - logits[position]![id]!));
+  });
+  return max;
+}
+
+async function verifyRandomModel(backend: CpuBackend, expected: Expected, path: string): Promise<Verdict> {
+  const logits = logitsOf(backend, expected.prompt_ids);
+  const { native, dequantized } = expected;
+  if (dequantized === undefined) {
+    const difference = maxDifference(logits, native!);
+    return { text: `max |difference| ${difference.toExponential(2)}`, passed: difference <= F32_DIFFERENCE_MAX };
+  }
+  // The file holds the dequantized logits whole for the last position only. The float64 reference, which agrees with
+  // those (checked by test/support/check-fixtures.ts), has them for all, and one position alone says little.
+  const { spec, weights } = await readWeights(readFileSync(path), path);
+  const exact = referenceLogits(spec, weights, expected.prompt_ids);
+  const error = nmse(logits, exact);
+  const theirs = expected.nmse_native_vs_dequantized!;
+  const agreeing = exact.filter((row, position) => argmax(row) === argmax(logits[position]!)).length;
+  const ratio = error / theirs;
+  const text =
+    `NMSE ${error.toExponential(2)} = ${ratio.toFixed(2)} × llama.cpp's ${theirs.toExponential(2)}, ` +
+    `top-1 ${agreeing}/${exact.length}`;
+  return { text, passed: ratio <= NMSE_RATIO_MAX };
+}
+
+function verifyTrainedModel(backend: CpuBackend, expected: Expected): Verdict {
+  const wanted = expected.greedy_ids!;
+  let logits = logitsOf(backend, expected.prompt_ids);
+  let difference = 0;
+  const compare = (position: number, actual: Float32Array) => {
+    const known = expected.logits?.find((entry) => entry.input_position === position);
+    known?.full.forEach((value, i) => {
+      difference = Math.max(difference, Math.abs(value - actual[i]!));
+    });
+  };
+  logits.forEach((row, position) => {
+    compare(position, row);
+  });
+  let numEqual = 0;
+  let position = expected.prompt_ids.length;
+  while (numEqual < wanted.length && argmax(logits.at(-1)!) === wanted[numEqual]) {
+    logits = logitsOf(backend, [wanted[numEqual]!], position);
+    compare(position, logits[0]!);
+    numEqual++;
+    position++;
+  }
+  return {
+    text: `greedy text equal for ${numEqual}/${wanted.length} tokens, max |difference| ${difference.toExponential(2)}`,
+    passed: numEqual >= NUM_GREEDY_TOKENS && difference <= F32_DIFFERENCE_MAX,
+  };
+}
+
+const { values } = parseArgs({
+  options: {
+    fixtures: { type: "string" },
+    pkg: { type: "string" },
+    only: { type: "string" },
+    sets: { type: "string" },
+  },
+});
+if (values.fixtures === undefined) throw new Error("--fixtures DIR is needed: the folder that holds models/**/*.gguf");
+const sets = KERNEL_SETS.filter((set) => values.sets === undefined || values.sets.split(",").includes(set));
+
+let [numPassed, numMissed] = [0, 0];
+for (const path of globSync(join(values.fixtures, "models/**/*.gguf")).sort()) {
+  if (values.only !== undefined && !path.includes(values.only)) continue;
+  const expected = JSON.parse(readFileSync(path.replace(/\.gguf$/, ".expected.json"), "utf8")) as Expected;
+  for (const kvPrecision of ["f32", "f16"] as const) {
+    for (const set of sets) {
+      try {
+        const backend = await load(path, set, kvPrecision, values.pkg);
+        const verify = expected.greedy_ids === undefined ? verifyRandomModel : verifyTrainedModel;
+        const { text, passed } = await verify(backend, expected, path);
+        const counted = kvPrecision === "f32";
+        if (counted && passed) numPassed++;
+        if (counted && !passed) numMissed++;
+        const mark = counted ? (passed ? "ok  " : "MISS") : "    ";
+        console.log(`${mark} ${basename(path, ".gguf").padEnd(24)} ${set.padEnd(8)} kv ${kvPrecision}  ${text}`);
+      } catch (error) {
+        if (!(error instanceof ModelError)) throw error;
+        if (kvPrecision === "f32" && set === sets[0]) console.log(`--   ${error.message}`);
+      }
+    }
+  }
+}
+console.log(`${numPassed} within their bounds, ${numMissed} not.`);
+process.exitCode = numMissed === 0 && numPassed > 0 ? 0 : 1;

@@ -1,0 +1,88 @@
+/**
+ * What a kernel module exports, as `wasm/src/abi.rs` defines it. Numbers only; addresses are bytes in linear memory.
+ */
+import { GGML_TYPE, type GgmlTypeName } from "../../model/gguf.ts";
+
+/** Of `wasm/src/config.rs`; a module of another version is refused. */
+export const ABI_VERSION = 1;
+
+/**
+ * Linear memory below this belongs to the module: its stack (128 KiB, see `scripts/build-wasm.mjs`) and constants. The
+ * host's regions begin here; `heap_base` is checked against it.
+ */
+export const MODULE_BYTES = 256 * 1024;
+
+/** Bytes of a WebAssembly page. */
+export const PAGE_BYTES = 65_536;
+
+export interface CpuExports {
+  memory: WebAssembly.Memory;
+  heap_base(): number;
+  abi_version(): number;
+  packed_bytes(format: number, rows: number, cols: number): number;
+  scratch_bytes(model: number): number;
+  kv_block_bytes(model: number): number;
+  check_model(model: number): number;
+  pack_blocks(
+    format: number,
+    rows: number,
+    cols: number,
+    packed: number,
+    firstBlock: number,
+    source: number,
+    numBlocks: number,
+  ): number;
+  step(model: number): number;
+  logits_address(model: number): number;
+  debug_matmul(
+    format: number,
+    rows: number,
+    cols: number,
+    packed: number,
+    values: number,
+    numTokens: number,
+    workspace: number,
+    out: number,
+  ): number;
+  debug_read_row(format: number, rows: number, cols: number, packed: number, row: number, out: number): number;
+  debug_trap(): void;
+}
+
+/** @throws Error when the module is no kernel module of this version */
+export function instantiateKernels(module: WebAssembly.Module): CpuExports {
+  const exports = new WebAssembly.Instance(module, {}).exports as unknown as CpuExports;
+  const version = typeof exports.abi_version === "function" ? exports.abi_version() : null;
+  if (version !== ABI_VERSION) {
+    throw new Error(
+      `The WASM module has ABI version ${version}, the host expects ${ABI_VERSION}. Rebuild it: npm run build:wasm.`,
+    );
+  }
+  if (exports.heap_base() > MODULE_BYTES) {
+    throw new Error(`The WASM module keeps ${exports.heap_base()} bytes for itself, more than ${MODULE_BYTES}.`);
+  }
+  return exports;
+}
+
+/** Bytes of a packed 4-row group for one block of each type: `Format::layout` of `wasm/src/block_format.rs`. */
+const GROUP_BLOCK_BYTES: Record<GgmlTypeName, number> = {
+  F32: 16,
+  F16: 8,
+  BF16: 8,
+  Q4_0: 72,
+  Q4_1: 80,
+  Q5_0: 88,
+  Q5_1: 96,
+  Q8_0: 136,
+  Q4_K: 592,
+  Q5_K: 720,
+  Q6_K: 840,
+};
+
+/** Bytes of a packed [rows, cols] matrix; cols is a whole number of blocks of `blockElements`. */
+export function packedBytes(type: GgmlTypeName, rows: number, cols: number, blockElements: number): number {
+  return Math.ceil(rows / 4) * (cols / blockElements) * GROUP_BLOCK_BYTES[type];
+}
+
+export function formatId(type: GgmlTypeName): number {
+  return GGML_TYPE[type];
+}

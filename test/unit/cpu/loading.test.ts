@@ -1,0 +1,94 @@
+import { describe, expect, test } from "vitest";
+import { CpuBackend } from "../../../src/backends/cpu/cpu-backend.ts";
+import { KERNEL_SETS } from "../../../src/backends/cpu/kernel-set.ts";
+import type { LoadProgress } from "../../../src/backends/cpu/weight-loader.ts";
+import { ModelError } from "../../../src/model/errors.ts";
+import { readGguf } from "../../../src/model/gguf-reader.ts";
+import { memorySource } from "../../../src/model/source-memory.ts";
+import { specFromGguf } from "../../../src/model/spec-from-gguf.ts";
+import { rawLogits } from "../../contract/backend.contract.ts";
+import { compile, kernelModules } from "../../support/kernel-modules.ts";
+import { K_QUANT_SHAPE, tinyModel, tinyModelBytes } from "../../support/tiny-model.ts";
+import { loadBytes } from "./support.ts";
+
+const MIXED = tinyModelBytes({
+  ...K_QUANT_SHAPE,
+  numLayers: 1,
+  ropeFreqs: true,
+  weightType: (tensor) => (tensor.includes("attn") ? "Q5_0" : tensor.includes("ffn") ? "Q6_K" : "Q4_K"),
+});
+
+function logitsOf(backend: CpuBackend): Float32Array {
+  const sequences = [{ tokens: [1, 2, 3], startPosition: 0, blockTable: [0], outputs: [rawLogits(2)] }];
+  return backend.step({ copies: [], sequences }).rows[0]!.logits!;
+}
+
+describe.each(KERNEL_SETS)("%s", (set) => {
+  test("weights are the same however the source cuts them", async () => {
+    const whole = logitsOf(await loadBytes(MIXED, set, {}, MIXED.length));
+    expect(whole.every(Number.isFinite)).toBe(true);
+    for (const chunkBytes of [1009, 4096, 70_000]) {
+      expect(logitsOf(await loadBytes(MIXED, set, {}, chunkBytes))).toEqual(whole);
+    }
+  });
+});
+
+test("progress grows to the size of the weights", async () => {
+  const file = await readGguf(memorySource(MIXED, "mixed", 10_000));
+  const seen: LoadProgress[] = [];
+  const spec = specFromGguf(file.header, "mixed");
+  await CpuBackend.load({ modules: kernelModules(), ...file, spec, onProgress: (progress) => seen.push(progress) });
+  const { totalBytes } = seen[0]!;
+  expect(totalBytes).toBe(file.header.tensors.reduce((sum, tensor) => sum + tensor.sizeBytes, 0));
+  expect(seen.at(-1)!.loadedBytes).toBe(totalBytes);
+  expect(seen.length).toBeGreaterThan(20);
+});
+
+test("a truncated file is refused as corrupt, its stream let go", async () => {
+  await expect(loadBytes(MIXED.slice(0, -1000), "scalar")).rejects.toThrow(ModelError);
+});
+
+test("a model over the budget is refused before its weights are read", async () => {
+  const source = memorySource(MIXED, "mixed");
+  const file = await readGguf(source);
+  const spec = specFromGguf(file.header, source.name);
+  const options = { memoryBudgetBytes: 600_000 };
+  let progressed = false;
+  const onProgress = () => {
+    progressed = true;
+  };
+  await expect(CpuBackend.load({ modules: kernelModules(), ...file, spec, options, onProgress })).rejects.toMatchObject(
+    {
+      kind: "over_budget",
+    },
+  );
+  expect(progressed).toBe(false);
+});
+
+test("a spec of another file is refused", async () => {
+  const { spec } = await tinyModel({ numLayers: 3 });
+  const file = await readGguf(memorySource(tinyModelBytes({ numLayers: 2 }), "tiny"));
+  await expect(CpuBackend.load({ modules: kernelModules(), ...file, spec })).rejects.toThrow(/lacks blk\.2\.attn_norm/);
+});
+
+test("a module that is no kernel module is refused", async () => {
+  const empty = compile(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+  const file = await readGguf(memorySource(MIXED, "mixed"));
+  const spec = specFromGguf(file.header, "mixed");
+  await expect(CpuBackend.load({ modules: { scalar: empty }, ...file, spec })).rejects.toThrow(/ABI version null/);
+});
+
+test("a disposed backend says so", async () => {
+  const backend = await loadBytes(MIXED, "scalar");
+  backend.dispose();
+  expect(() => logitsOf(backend)).toThrow(/disposed/);
+});
+
+test("an f16 KV cache halves the pool and moves logits a little", async () => {
+  const [f32, f16] = [await loadBytes(MIXED, "relaxed", { kvPrecision: "f32" }), await loadBytes(MIXED, "relaxed")];
+  const [exact, rounded] = [logitsOf(f32), logitsOf(f16)];
+  expect(f16.memory.kvBytes).toBe(f32.memory.kvBytes / 2);
+  expect(rounded).not.toEqual(exact);
+  const error = exact.reduce((sum, value, i) => sum + (value - rounded[i]!) ** 2, 0);
+  expect(error / exact.reduce((sum, value) => sum + value ** 2, 0)).toBeLessThan(2e-3);
+});

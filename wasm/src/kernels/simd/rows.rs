@@ -1,0 +1,145 @@
+//! Operations on one row of activations or logits. Rows are multiples of 4 long, except logits, whose tail is read apart.
+
+use super::lanes::{ZERO, exp, max_lanes, multiply_add, sum_lanes};
+use crate::kernels::QuantRow;
+use core::arch::wasm32::*;
+
+/// # Safety
+/// `at + 4 <= x.len()`.
+#[inline(always)]
+unsafe fn load(x: &[f32], at: usize) -> v128 {
+    debug_assert!(at + 4 <= x.len());
+    unsafe { v128_load(x.as_ptr().add(at) as *const v128) }
+}
+
+/// # Safety
+/// `at + 4 <= x.len()`.
+#[inline(always)]
+unsafe fn store(x: &mut [f32], at: usize, value: v128) {
+    debug_assert!(at + 4 <= x.len());
+    unsafe { v128_store(x.as_mut_ptr().add(at) as *mut v128, value) };
+}
+
+pub fn quantize(x: &[f32], row: &mut QuantRow) {
+    for (block, values) in x.chunks_exact(32).enumerate() {
+        // SAFETY: a chunk has 32 values, and the row's buffers have room for every chunk (the indexing below checks it).
+        unsafe {
+            let mut largest = ZERO;
+            for i in 0..8 {
+                largest = f32x4_max(largest, f32x4_abs(load(values, 4 * i)));
+            }
+            let largest = max_lanes(largest);
+            let inverse = f32x4_splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+            let quants8 = row.quants8[block * 32..][..32].as_mut_ptr() as *mut v128;
+            let quants16 = row.quants16[block * 32..][..32].as_mut_ptr() as *mut v128;
+            let rounded = |i: usize| i32x4_trunc_sat_f32x4(f32x4_nearest(f32x4_mul(load(values, 4 * i), inverse)));
+            let mut total = 0;
+            for half in 0..2 {
+                let words =
+                    [0, 1].map(|i| i16x8_narrow_i32x4(rounded(4 * half + 2 * i), rounded(4 * half + 2 * i + 1)));
+                v128_store(quants8.add(half), i8x16_narrow_i16x8(words[0], words[1]));
+                for (i, &word) in words.iter().enumerate() {
+                    let reordered = i16x8_shuffle::<0, 2, 1, 3, 4, 6, 5, 7>(word, word);
+                    v128_store(quants16.add(2 * half + i), reordered);
+                }
+                let pairs = i32x4_extadd_pairwise_i16x8(i16x8_add(words[0], words[1]));
+                let sum = i32x4_extract_lane::<0>(pairs)
+                    + i32x4_extract_lane::<1>(pairs)
+                    + i32x4_extract_lane::<2>(pairs)
+                    + i32x4_extract_lane::<3>(pairs);
+                row.sums[2 * block + half] = sum;
+                total += sum;
+            }
+            let scale = largest / 127.0;
+            row.scales[block] = scale;
+            row.scaled_sums[block] = scale * total as f32;
+        }
+    }
+}
+
+pub fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    // SAFETY: all three rows have the same length, a multiple of 4.
+    unsafe {
+        let mut squares = ZERO;
+        for at in (0..x.len()).step_by(4) {
+            let v = load(x, at);
+            squares = multiply_add(v, v, squares);
+        }
+        let mean = sum_lanes(squares) / x.len() as f32;
+        let scale = f32x4_splat(1.0 / libm::sqrtf(mean + epsilon));
+        for at in (0..x.len()).step_by(4) {
+            store(out, at, f32x4_mul(f32x4_mul(load(x, at), scale), load(weight, at)));
+        }
+    }
+}
+
+pub fn add(sum: &mut [f32], x: &[f32]) {
+    for at in (0..sum.len()).step_by(4) {
+        // SAFETY: both rows have the same length, a multiple of 4.
+        unsafe { store(sum, at, f32x4_add(load(sum, at), load(x, at))) };
+    }
+}
+
+pub fn swiglu(gate: &mut [f32], up: &[f32]) {
+    for at in (0..gate.len()).step_by(4) {
+        // SAFETY: both rows have the same length, a multiple of 4.
+        unsafe {
+            let g = load(gate, at);
+            let silu = f32x4_div(g, f32x4_add(f32x4_splat(1.0), exp(f32x4_neg(g))));
+            store(gate, at, f32x4_mul(silu, load(up, at)));
+        }
+    }
+}
+
+/// Loads up to 4 values at `at`; missing ones are NaN, which every caller leaves out.
+#[inline(always)]
+fn load_tail(x: &[f32], at: usize) -> v128 {
+    if at + 4 <= x.len() {
+        // SAFETY: just checked.
+        return unsafe { load(x, at) };
+    }
+    let get = |i: usize| x.get(at + i).copied().unwrap_or(f32::NAN);
+    f32x4(get(0), get(1), get(2), get(3))
+}
+
+/// NaN lanes replaced by `other`.
+#[inline(always)]
+fn unless_nan(v: v128, other: v128) -> v128 {
+    v128_bitselect(v, other, f32x4_eq(v, v))
+}
+
+pub fn max(values: &[f32]) -> f32 {
+    let lowest = f32x4_splat(f32::NEG_INFINITY);
+    let mut largest = lowest;
+    for at in (0..values.len()).step_by(4) {
+        largest = f32x4_max(largest, unless_nan(load_tail(values, at), lowest));
+    }
+    max_lanes(largest)
+}
+
+pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) {
+    for at in (0..values.len()).step_by(4) {
+        let shifted = f32x4_sub(load_tail(values, at), f32x4_splat(max));
+        let weights = unless_nan(exp(f32x4_mul(shifted, f32x4_splat(inverse_temperature))), ZERO);
+        if at + 4 <= values.len() {
+            // SAFETY: just checked.
+            unsafe { store(values, at, weights) };
+        } else {
+            // SAFETY: both are 16 bytes of plain numbers.
+            let lanes: [f32; 4] = unsafe { core::mem::transmute(weights) };
+            let tail = values.len() - at;
+            values[at..].copy_from_slice(&lanes[..tail]);
+        }
+    }
+}
+
+pub fn sum_exp(values: &[f32], max: f32) -> f64 {
+    let (mut low, mut high) = (f64x2_splat(0.0), f64x2_splat(0.0));
+    for at in (0..values.len()).step_by(4) {
+        let e = unless_nan(exp(f32x4_sub(load_tail(values, at), f32x4_splat(max))), ZERO);
+        low = f64x2_add(low, f64x2_promote_low_f32x4(e));
+        high = f64x2_add(high, f64x2_promote_low_f32x4(i32x4_shuffle::<2, 3, 2, 3>(e, e)));
+    }
+    let sum = f64x2_add(low, high);
+    f64x2_extract_lane::<0>(sum) + f64x2_extract_lane::<1>(sum)
+}

@@ -1,0 +1,91 @@
+//! From logits to a token. The order of the steps, in every build:
+//!
+//!  1. logprobs and alternatives are taken from the raw logits;
+//!  2. repetition penalty, then presence and frequency penalties, then logit bias;
+//!  3. temperature 0 (or below 1e-5): the largest, ties to the lower id, and nothing else happens;
+//!  4. weights exp((logit − max) / temperature); min-p, then top-k, then top-p over what is left;
+//!  5. one draw from a counter-based generator: the same key and counter give the same draw, whatever else is going on.
+//!
+//! Nothing is sorted: filters find their threshold with a radix descent (`cutoff.rs`). NaN logits count as −∞.
+
+mod cutoff;
+mod logprobs;
+mod penalties;
+mod philox;
+
+use crate::config::Config;
+use crate::kernels::{Active, Kernels};
+use crate::memory::{view, view_mut};
+use crate::scratch::Scratch;
+use crate::step::{MAX_TOP, Output, RESULT_WORDS, Step};
+
+/// Below this a temperature is greedy: 1/t would overflow the exponent of any real difference.
+const GREEDY_TEMPERATURE: f32 = 1e-5;
+const NO_TOKEN: u32 = u32::MAX;
+
+/// Computes every output of the step into the results region.
+///
+/// # Safety
+/// `Config::check` and `Step::read` have passed, and the logits of the step's rows are in scratch.
+pub unsafe fn run(config: &Config, step: &Step, results: usize) {
+    let scratch = Scratch::carve(config);
+    for (index, output) in (0..step.num_outputs()).filter_map(|index| step.output(index)).enumerate() {
+        unsafe {
+            let logits = view(scratch.logits + output.logits * config.logits_stride() * 4, config.vocab_size);
+            let result: &mut [u32] = view_mut(results + index * RESULT_WORDS * 4, RESULT_WORDS);
+            let candidates = view_mut(scratch.candidates, config.vocab_size);
+            let counts = view_mut(scratch.counts, config.vocab_size);
+            write_result(logits, &output, candidates, counts, result);
+        }
+    }
+}
+
+fn write_result(logits: &[f32], output: &Output, candidates: &mut [f32], counts: &mut [u32], result: &mut [u32]) {
+    result.fill(0);
+    result[0] = if output.sample { sample(logits, output, candidates, counts) } else { NO_TOKEN };
+    if !output.wants_logprobs {
+        return;
+    }
+    let log_softmax = logprobs::LogSoftmax::new(logits);
+    let scored = output.score.unwrap_or(result[0]);
+    if scored != NO_TOKEN {
+        result[1] = log_softmax.of(logits[scored as usize]).to_bits();
+    }
+    let mut top = [(0u32, 0.0f32); MAX_TOP];
+    let found = logprobs::largest(logits, &mut top[..output.num_top]);
+    result[2] = found as u32;
+    for (i, &(token, logit)) in top[..found].iter().enumerate() {
+        result[4 + 2 * i] = token;
+        result[5 + 2 * i] = log_softmax.of(logit).to_bits();
+    }
+}
+
+fn sample(logits: &[f32], output: &Output, candidates: &mut [f32], counts: &mut [u32]) -> u32 {
+    candidates.copy_from_slice(logits);
+    penalties::apply(output, candidates, counts);
+    let max = Active::max(candidates);
+    if output.temperature < GREEDY_TEMPERATURE || !max.is_finite() {
+        return candidates.iter().position(|&logit| logit == max).unwrap_or(0) as u32;
+    }
+    Active::softmax_weights(candidates, max, 1.0 / output.temperature);
+    cutoff::keep_likely(output, candidates);
+    draw(candidates, philox::uniform(output.rng_key, output.rng_counter))
+}
+
+/// The token at `uniform` (0 ≤ uniform < 1) of the distribution that `weights` are proportional to.
+fn draw(weights: &[f32], uniform: f64) -> u32 {
+    let total: f64 = weights.iter().map(|&weight| weight as f64).sum();
+    let target = uniform * total;
+    let mut sum = 0.0f64;
+    let mut last = 0;
+    for (token, &weight) in weights.iter().enumerate() {
+        if weight > 0.0 {
+            sum += weight as f64;
+            last = token;
+            if sum > target {
+                break;
+            }
+        }
+    }
+    last as u32
+}
