@@ -2,20 +2,11 @@
  * What the routes need from a host. The Worker and (later) the GPU origin each bring one; the routes know no more.
  */
 import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
+import type { ModelInfo } from "../protocol/model-info.ts";
+import type { SessionInfo, SessionSummary } from "../protocol/session-info.ts";
 
-export interface ModelInfo {
-  id: string;
-  /** Unix seconds. */
-  created: number;
-  ownedBy: string;
-  /** Longest prompt and output together. */
-  contextLength: number;
-  description: string | null;
-  /** "Q4_0", "F16", … as the file says; null where unknown. */
-  quantization: string | null;
-  numParameters: number | null;
-  sizeBytes: number | null;
-}
+export type { ModelInfo } from "../protocol/model-info.ts";
+export type { SessionInfo, SessionMessage, SessionSummary } from "../protocol/session-info.ts";
 
 /** One admitted generation: everything that could be refused has been. */
 export interface EventStream {
@@ -52,32 +43,6 @@ export interface SessionInit {
   /** System message, or null. */
   system: string | null;
   title: string | null;
-}
-
-export interface SessionSummary {
-  id: string;
-  title: string;
-  model: string;
-  /** Unix milliseconds. */
-  createdAtMs: number;
-  updatedAtMs: number;
-  numMessages: number;
-}
-
-export interface SessionMessage {
-  id: number;
-  role: "system" | "user" | "assistant";
-  content: string;
-  createdAtMs: number;
-  /** Of an assistant message: "stop", "length", "abort" (stopped, or cut by a fault: what was generated is kept),
-   * "pending" while it is being generated; null otherwise. */
-  finishReason: string | null;
-}
-
-export interface SessionInfo extends SessionSummary {
-  messages: SessionMessage[];
-  /** An answer is being generated right now. */
-  busy: boolean;
 }
 
 /** A `GenerateRequest` without its prompt: the session knows the conversation. */

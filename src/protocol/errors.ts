@@ -56,14 +56,23 @@ export function unsupportedContent(param: string, kind: string): ApiError {
   );
 }
 
-/** The prompt (plus the asked-for completion) does not fit the context. */
-export function contextLengthExceeded(numPrompt: number, numMax: number | null, contextLength: number): ApiError {
+/**
+ * The prompt (plus the asked-for completion) does not fit the context.
+ *
+ * @param param where the prompt came from: "messages", "prompt" or "content"
+ */
+export function contextLengthExceeded(
+  numPrompt: number,
+  numMax: number | null,
+  contextLength: number,
+  param = "messages",
+): ApiError {
   const asked = numMax === null ? "at least 1 new token" : `${numMax} new tokens`;
   return new ApiError({
     status: 400,
     type: INVALID,
     code: "context_length_exceeded",
-    param: "messages",
+    param,
     message:
       `This model's context is ${contextLength} tokens, but the prompt has ${numPrompt} and the request asks for ` +
       `${asked}. Shorten the prompt or lower max_tokens.`,

@@ -11,6 +11,7 @@ import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "
 import { contentSchema, decodeContent } from "./openai/messages.ts";
 import { refuseUnsupported } from "./openai/unsupported.ts";
 import { validate, validateObject } from "./openai/validate.ts";
+import type { SessionInfo, SessionSummary } from "./session-info.ts";
 import type { AnswerStyle } from "./wire-request.ts";
 
 export const sessionInitSchema = z.object({
@@ -69,28 +70,7 @@ export function isOwnerId(text: string): boolean {
   return OWNER_ID.test(text);
 }
 
-/** What the format needs to know of a session. */
-export interface ListedSession {
-  id: string;
-  title: string;
-  model: string;
-  createdAtMs: number;
-  updatedAtMs: number;
-  numMessages: number;
-}
-
-export interface WholeSession extends ListedSession {
-  busy: boolean;
-  messages: {
-    id: number;
-    role: string;
-    content: string;
-    createdAtMs: number;
-    finishReason: string | null;
-  }[];
-}
-
-export function sessionSummaryBody(session: ListedSession) {
+export function sessionSummaryBody(session: SessionSummary) {
   return {
     id: session.id,
     object: "session" as const,
@@ -102,7 +82,7 @@ export function sessionSummaryBody(session: ListedSession) {
   };
 }
 
-export function sessionBody(session: WholeSession) {
+export function sessionBody(session: SessionInfo) {
   const messages = session.messages.map(({ id, role, content, createdAtMs, finishReason }) => ({
     id,
     role,
@@ -113,7 +93,7 @@ export function sessionBody(session: WholeSession) {
   return { ...sessionSummaryBody(session), busy: session.busy, messages };
 }
 
-export function sessionListBody(sessions: readonly ListedSession[]) {
+export function sessionListBody(sessions: readonly SessionSummary[]) {
   return { object: "list" as const, data: sessions.map(sessionSummaryBody) };
 }
 

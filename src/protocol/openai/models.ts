@@ -1,19 +1,7 @@
 /** GET /v1/models and /v1/models/{id}: OpenAI's four fields, vLLM's `max_model_len`, llama.cpp's `meta`. */
+import type { ModelInfo } from "../model-info.ts";
 
-/** What the format needs to know of a model. */
-export interface ListedModel {
-  id: string;
-  /** Unix seconds. */
-  created: number;
-  ownedBy: string;
-  contextLength: number;
-  description: string | null;
-  quantization: string | null;
-  numParameters: number | null;
-  sizeBytes: number | null;
-}
-
-export function modelBody(model: ListedModel) {
+export function modelBody(model: ModelInfo) {
   return {
     id: model.id,
     object: "model" as const,
@@ -25,6 +13,6 @@ export function modelBody(model: ListedModel) {
   };
 }
 
-export function modelListBody(models: readonly ListedModel[]) {
+export function modelListBody(models: readonly ModelInfo[]) {
   return { object: "list" as const, data: models.map(modelBody) };
 }

@@ -1,0 +1,15 @@
+/** A model as the API lists it. */
+
+export interface ModelInfo {
+  id: string;
+  /** Unix seconds. */
+  created: number;
+  ownedBy: string;
+  /** Longest prompt and output together. */
+  contextLength: number;
+  description: string | null;
+  /** "Q4_0", "F16", … as the file says; null where unknown. */
+  quantization: string | null;
+  numParameters: number | null;
+  sizeBytes: number | null;
+}
