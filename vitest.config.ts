@@ -27,6 +27,8 @@ export default defineConfig({
         },
       },
       {
+        // Where the plugin looks for .wasm files; it does not take the workspace's own root.
+        root: import.meta.dirname,
         plugins: [
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
