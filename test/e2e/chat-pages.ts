@@ -19,6 +19,8 @@ export interface ChatPages {
   url(): string;
   /** @param path what follows the origin's slash, such as a hash */
   open(fields?: Record<string, unknown>, options?: BrowserContextOptions, path?: string): Promise<ChatPage>;
+  /** Stops the server and starts it again at the same address, with the same state on disk. */
+  restart(): Promise<void>;
   /** The pages of the running test. */
   opened: ChatPage[];
 }
@@ -50,6 +52,10 @@ export function useChatPages(): ChatPages {
   return {
     url: () => server.url,
     opened,
+    restart: async () => {
+      await server.stop();
+      server = await startServer({ persistTo, port: server.port });
+    },
     open: async (fields = GREEDY, options = {}, path = "") => {
       const chat = await openChat(browser, `${server.url}/${path}`, options, (page) => amendMessages(page, fields));
       opened.push(chat);

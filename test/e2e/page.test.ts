@@ -9,7 +9,10 @@ import { ENDLESS, GREEDY, useChatPages } from "./chat-pages.ts";
 
 const QUESTION = "What is a KV cache?";
 
-const { open, opened, url } = useChatPages();
+/** Two more starts of the server are inside. */
+const RESTART_TIMEOUT_MS = 360_000;
+
+const { open, opened, restart, url } = useChatPages();
 
 /** The server's own view of the chat on screen. */
 async function storedSession({ page, context }: ChatPage) {
@@ -246,6 +249,24 @@ describe("trouble", () => {
     await chat.notice.getByRole("button", { name: "Ask in a new chat" }).click();
     await chat.settledAnswers(1);
     expect(await chat.messages.first().textContent()).toContain(QUESTION);
+  });
+
+  test("the server restarts in mid-answer: what there was is kept, and the chat goes on", {
+    timeout: RESTART_TIMEOUT_MS,
+  }, async () => {
+    const chat = await open(ENDLESS);
+    await chat.ask(QUESTION);
+    await waitUntil(async () => (await chat.answers.last().textContent())!.length > 200);
+    const stopped = restart();
+    await chat.notice.getByText("The server can’t be reached").waitFor();
+    await stopped;
+    await chat.settledAnswers(1);
+    expect(await chat.answers.first().locator(".note").textContent()).toBe("Stopped");
+    expect(await chat.notice.count()).toBe(0);
+    await chat.ask("Go on");
+    await chat.answerBegins();
+    await chat.page.keyboard.press("Escape");
+    await chat.settledAnswers(2);
   });
 
   test("an address of no chat", async () => {

@@ -5,6 +5,9 @@
  */
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from "playwright-core";
 
+/** Long, since a busy machine may have to load a model meanwhile; nothing waits longer than it must. */
+const WAIT_MAX_MS = 60_000;
+
 /** Chromium logs every failed request as an error. */
 const REQUEST_FAILED = /^Failed to load resource/;
 
@@ -46,7 +49,7 @@ export async function openChat(
   prepare: (page: Page) => Promise<void> = async () => {},
 ): Promise<ChatPage> {
   const context = await browser.newContext({ viewport: { width: 1100, height: 760 }, ...options });
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(WAIT_MAX_MS);
   const page = await context.newPage();
   const errors: string[] = [];
   const failedRequests: string[] = [];
@@ -94,8 +97,6 @@ export async function amendMessages(page: Page, fields: Record<string, unknown>)
     route.continue({ postData: { ...(route.request().postDataJSON() as object), ...fields } as never }),
   );
 }
-
-const WAIT_MAX_MS = 15_000;
 
 /** Playwright's own `waitForFunction` needs `eval` in the page, which the page's policy forbids. */
 export async function waitUntil(isTrue: () => Promise<boolean>): Promise<void> {
