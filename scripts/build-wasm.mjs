@@ -28,6 +28,7 @@ Builds runnel_scalar.wasm, runnel_simd128.wasm and runnel_relaxed.wasm with a ma
 
   --check    change nothing: fail unless wasm/pkg belongs to the sources and a fresh build proves it. With the toolchain
              that built wasm/pkg the bytes must be equal; with another one the engine's tests must pass on the fresh build.
+  --which    only say which toolchain would be used; exit code 1 when there is none
   --out DIR  build into DIR instead of wasm/pkg
   --help     this text
 
@@ -51,18 +52,18 @@ function rustFlags(toolchain, set) {
 }
 
 function buildSet(toolchain, set, folder) {
-  const { rust, wasmPack, bindgen, wasmOpt } = toolchain;
+  const { rust, wasmPack, wasmOpt } = toolchain;
   const raw = mkdtempSync(join(tmpdir(), "runnel-wasm-"));
-  const first = [rust.folder, ...(bindgen === null ? [] : [bindgen.folder]), wasmPack.folder];
   const env = {
     ...process.env,
-    PATH: [...first, process.env.PATH].join(delimiter),
+    // wasm-pack takes the first rustc, cargo and wasm-bindgen; the last is our stand-in, see there.
+    PATH: [join(ROOT, "scripts/wasm/bin"), rust.folder, process.env.PATH].join(delimiter),
     RUSTFLAGS: rustFlags(toolchain, set),
     // Each set has its own flags; apart, their caches survive each other.
     CARGO_TARGET_DIR: process.env.RUNNEL_WASM_TARGET ?? join(ROOT, "wasm/target", set),
   };
   const cargoFlags = ["--locked"];
-  let mode = bindgen === null ? "normal" : "no-install";
+  let mode = "no-install";
   if (rust.kind === "build-std") {
     env.RUSTC_BOOTSTRAP = "1";
     cargoFlags.push("-Zbuild-std=core");
@@ -117,9 +118,15 @@ function check(toolchain) {
 
 try {
   const { values } = parseArgs({
-    options: { check: { type: "boolean" }, out: { type: "string" }, help: { type: "boolean" } },
+    options: {
+      check: { type: "boolean" },
+      which: { type: "boolean" },
+      out: { type: "string" },
+      help: { type: "boolean" },
+    },
   });
   if (values.help) console.log(HELP);
+  else if (values.which) console.log(JSON.stringify(findToolchain(ROOT).versions, null, 2));
   else if (values.check) check(findToolchain(ROOT));
   else build(findToolchain(ROOT), values.out ?? PKG);
 } catch (error) {

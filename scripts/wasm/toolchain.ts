@@ -1,13 +1,13 @@
 /**
- * Finds what the WASM build needs: a Rust toolchain that can compile for wasm32-unknown-unknown, wasm-pack, the
- * wasm-bindgen command of the locked version (wasm-pack runs it) and wasm-opt. Two kinds of toolchain do:
+ * Finds what the WASM build needs: a Rust toolchain that can compile for wasm32-unknown-unknown, wasm-pack and
+ * wasm-opt. Two kinds of toolchain do:
  *
  *  - "prebuilt": rustup with `rustup target add wasm32-unknown-unknown`;
  *  - "build-std": a toolchain with the sources of the standard library but not the target, such as Debian's packages
  *    rustc-web, cargo-web, rust-web-src and lld; core is compiled along.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 
@@ -35,8 +35,6 @@ export interface Tool {
 export interface Toolchain {
   rust: RustToolchain;
   wasmPack: Tool;
-  /** null: wasm-pack downloads it. */
-  bindgen: Tool | null;
   wasmOpt: Tool;
   versions: Record<string, string | null>;
 }
@@ -94,11 +92,6 @@ function findLinker(): string | null {
   return names.at(-1) ?? null;
 }
 
-function lockedVersion(root: string, name: string): string | null {
-  const lock = readFileSync(join(root, "wasm/Cargo.lock"), "utf8");
-  return new RegExp(`name = "${name}"\nversion = "([^"]+)"`).exec(lock)?.[1] ?? null;
-}
-
 /** @throws BuildError naming what is missing and how to get it */
 export function findToolchain(root: string): Toolchain {
   const folders = searchFolders(root);
@@ -112,24 +105,17 @@ export function findToolchain(root: string): Toolchain {
   }
   const wasmPack = find(folders, "wasm-pack", asTool);
   if (wasmPack === null) throw new BuildError("wasm-pack was not found: cargo install --locked wasm-pack");
-  const wanted = `wasm-bindgen ${lockedVersion(root, "wasm-bindgen")}`;
-  const bindgen = find(folders, "wasm-bindgen", (path, folder) => {
-    const tool = asTool(path, folder);
-    return tool?.version === wanted ? tool : null;
-  });
   const wasmOpt = find([join(root, "node_modules/.bin")], "wasm-opt", asTool);
   if (wasmOpt === null)
     throw new BuildError("wasm-opt was not found: run npm ci (it comes with the package binaryen).");
   return {
     rust,
     wasmPack,
-    bindgen,
     wasmOpt,
     versions: {
       rustc: rust.version,
       std: rust.kind,
       wasmPack: wasmPack.version,
-      wasmBindgen: wanted,
       wasmOpt: wasmOpt.version,
     },
   };

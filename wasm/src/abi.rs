@@ -17,14 +17,14 @@ pub extern "C" fn abi_version() -> u32 {
     ABI_VERSION
 }
 
-/// End of what the module itself keeps in memory: its stack and constants. The host's regions lie beyond it.
+/// End of what the module itself keeps in memory, its stack and constants, as the linker laid it out. The host's regions
+/// lie beyond it.
 #[unsafe(no_mangle)]
 pub extern "C" fn heap_base() -> usize {
     unsafe extern "C" {
         static __heap_base: u8;
     }
-    // SAFETY: only the address is taken; the linker defines it.
-    unsafe { &raw const __heap_base as usize }
+    &raw const __heap_base as usize
 }
 
 /// Bytes of a packed [rows, cols] matrix; 0 when the type is unknown or a row holds no whole number of its blocks.

@@ -17,8 +17,8 @@
 //! | high bits | 0/16/32 | 5-bit: bit g of each byte belongs to vector g. 6-bit: 2 bits at 2·(g mod 4), half g/4  |
 //! | scales    | 8/16    | f16 d (and m) of rows 0…3; K-quants: u8 scale and u8 min, or i8 scale of each half       |
 //!
-//! Dense types have 1-element blocks: 4 rows of one k. Rows beyond the matrix are zero. Packing changes no value and no
-//! size (Q5_K grows by 2 %), and every type keeps the scales of the file bit for bit.
+//! Dense types have 1-element blocks: 4 rows of one k. Rows beyond the matrix are zero. Packing changes no value: every
+//! type keeps the scales of the file bit for bit. Only Q4_K and Q5_K grow, by 3 and 2 %: their 6-bit scales become bytes.
 //!
 //! Source of the GGUF layouts: llama.cpp ggml/src/ggml-common.h; see `pack.rs`.
 

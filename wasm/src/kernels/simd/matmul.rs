@@ -140,45 +140,73 @@ impl<Q: Quantized> Tile for QuantizedTile<Q> {
     }
 }
 
-/// Integer dots of one sub-block: [low half, high half] in 32-bit lanes; without HALVES all of it is in the first.
+/// Sums of a tile: for each group and token [low half, high half]; without HALVES all of it is in the first.
+type Dots<const R: usize, const T: usize> = [[[v128; 2]; T]; R];
+
+/// Integer dots of one sub-block, in 32-bit lanes. With 16-bit sums its four steps are written out: as a loop they stay
+/// one, and V8 moves sums between registers and stack on every turn (Q4_0 1.4 × as fast, Q6_K 1.7 ×). The exact way needs
+/// twice the registers and is faster as a loop (1.3 ×).
 #[inline(always)]
 unsafe fn sub_dots<Q: Quantized, const R: usize, const T: usize>(
     subs: [*const u8; R],
     x: &[QuantPointers; T],
     at: usize,
-) -> [[[v128; 2]; T]; R] {
+) -> Dots<R, T> {
     let mut wide = [[[ZERO; 2]; T]; R];
     let mut narrow = [[[ZERO; 2]; T]; R];
-    let high = if Q::HALVES { 1 } else { 0 };
-    let vectors_per_widening = if Q::HALVES { Q::DOTS_PER_WIDENING } else { Q::DOTS_PER_WIDENING / 2 };
-    for j in 0..4 {
-        unsafe {
-            let weights = subs.map(|sub| {
-                let (low, high) = Q::vectors(sub, j);
-                (Q::Mac::weights(low), Q::Mac::weights(high))
-            });
-            for t in 0..T {
-                let low_input = Q::Mac::input(&x[t], at + 4 * j);
-                let high_input = Q::Mac::input(&x[t], at + 16 + 4 * j);
-                for r in 0..R {
-                    let sum = if Q::Mac::NARROW { &mut narrow[r][t] } else { &mut wide[r][t] };
-                    sum[0] = Q::Mac::add(sum[0], weights[r].0, low_input);
-                    sum[high] = Q::Mac::add(sum[high], weights[r].1, high_input);
-                }
-            }
-        }
-        if Q::Mac::NARROW && (j + 1) % vectors_per_widening == 0 {
-            for r in 0..R {
-                for t in 0..T {
-                    for half in 0..=high {
-                        wide[r][t][half] = i32x4_add(wide[r][t][half], i32x4_extadd_pairwise_i16x8(narrow[r][t][half]));
-                        narrow[r][t][half] = ZERO;
-                    }
-                }
+    unsafe {
+        if Q::Mac::NARROW {
+            add_vectors::<Q, R, T>(subs, x, at, 0, &mut wide, &mut narrow);
+            add_vectors::<Q, R, T>(subs, x, at, 1, &mut wide, &mut narrow);
+            add_vectors::<Q, R, T>(subs, x, at, 2, &mut wide, &mut narrow);
+            add_vectors::<Q, R, T>(subs, x, at, 3, &mut wide, &mut narrow);
+        } else {
+            for j in 0..4 {
+                add_vectors::<Q, R, T>(subs, x, at, j, &mut wide, &mut narrow);
             }
         }
     }
     wide
+}
+
+/// Adds vectors j and j + 4, and widens the 16-bit sums when they are as full as they may get.
+#[inline(always)]
+unsafe fn add_vectors<Q: Quantized, const R: usize, const T: usize>(
+    subs: [*const u8; R],
+    x: &[QuantPointers; T],
+    at: usize,
+    j: usize,
+    wide: &mut Dots<R, T>,
+    narrow: &mut Dots<R, T>,
+) {
+    let high = if Q::HALVES { 1 } else { 0 };
+    let vectors_per_widening = if Q::HALVES { Q::DOTS_PER_WIDENING } else { Q::DOTS_PER_WIDENING / 2 };
+    unsafe {
+        let weights = subs.map(|sub| {
+            let (low, high) = Q::vectors(sub, j);
+            (Q::Mac::weights(low), Q::Mac::weights(high))
+        });
+        for t in 0..T {
+            let low_input = Q::Mac::input(&x[t], at + 4 * j);
+            let high_input = Q::Mac::input(&x[t], at + 16 + 4 * j);
+            for r in 0..R {
+                let sum = if Q::Mac::NARROW { &mut narrow[r][t] } else { &mut wide[r][t] };
+                sum[0] = Q::Mac::add(sum[0], weights[r].0, low_input);
+                sum[high] = Q::Mac::add(sum[high], weights[r].1, high_input);
+            }
+        }
+    }
+    if Q::Mac::NARROW && (j + 1) % vectors_per_widening == 0 {
+        for r in 0..R {
+            for t in 0..T {
+                for half in 0..=high {
+                    let widened = i32x4_extadd_pairwise_i16x8(narrow[r][t][half]);
+                    wide[r][t][half] = i32x4_add(wide[r][t][half], widened);
+                    narrow[r][t][half] = ZERO;
+                }
+            }
+        }
+    }
 }
 
 /// sum + scale · activation scale · (dot − offset · Σ) + min · activation scale · Σ
