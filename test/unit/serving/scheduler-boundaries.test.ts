@@ -98,6 +98,25 @@ describe("a cached prefix", () => {
   });
 });
 
+describe("a prefix that is being computed", () => {
+  it("is not waited for by a request that must compute it itself to score it", () => {
+    const rig = new Rig({ blockTokens: 4 });
+    const jobs = [job(tokensFrom(1, 21), 3), job(tokensFrom(1, 21), 3, { scorePrompt: true })];
+    rig.run(...jobs);
+    expect(rig.backend.stepSizes[0]).toEqual([21, 21]);
+  });
+
+  it("is not waited for behind another beginning", () => {
+    const rig = new Rig({ blockTokens: 4 });
+    const [cached, other, common] = [[1, 1, 1, 1], [2, 2, 2, 2], tokensFrom(1, 9)];
+    rig.run(job([...cached, 9], 1));
+    const jobs = [job([...other, ...common], 3), job([...cached, ...common], 3)];
+    rig.run(...jobs);
+    expect(rig.backend.stepSizes[1]).toEqual([13, 9]);
+    for (const one of jobs) expect(one.probe.tokens).toEqual(expected(one));
+  });
+});
+
 describe("the end of the context", () => {
   it("takes a sequence that fills the pool to its last block, and refuses one block more with the numbers", () => {
     const rig = new Rig({ blockTokens: 4, numBlocks: 5 });

@@ -132,11 +132,11 @@ describe("random workloads", () => {
         numPreemptions += stats.numPreemptions;
         numHitTokens += stats.prefixHitTokens;
       }),
-      { seed: 4, numRuns: 1500 },
+      { seed: 4, numRuns: 1000 },
     );
     // The workloads reach what they are about.
-    expect(numPreemptions).toBeGreaterThan(500);
-    expect(numHitTokens).toBeGreaterThan(2000);
+    expect(numPreemptions).toBeGreaterThan(300);
+    expect(numHitTokens).toBeGreaterThan(1000);
   });
 
   it("advance every running sequence, and delay a decode by no more than one chunk", () => {
@@ -159,7 +159,7 @@ describe("random workloads", () => {
         expect(rig.faults).toEqual([]);
         expect(rig.engine.stats.numPreemptions).toBe(0);
       }),
-      { seed: 5, numRuns: 500 },
+      { seed: 5, numRuns: 400 },
     );
   });
 });
