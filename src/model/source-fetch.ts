@@ -19,21 +19,26 @@ export interface FetchSourceOptions {
 }
 
 /** What identifies the bytes behind a URL. */
-interface Version {
+export interface SourceVersion {
   etag: string | null;
   lastModified: string | null;
   sizeBytes: number | null;
 }
 
+export interface FetchSource extends ByteSource {
+  /** Of the last response; null before the first. */
+  readonly version: SourceVersion | null;
+}
+
 /** Busy or briefly broken: worth another try. */
 const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 
-export function fetchSource(url: string, options: FetchSourceOptions = {}): ByteSource {
+export function fetchSource(url: string, options: FetchSourceOptions = {}): FetchSource {
   const doFetch: FetchLike = options.fetch ?? ((input, init) => fetch(input, init));
-  let known: Version | null = null;
+  let known: SourceVersion | null = null;
 
   /** @param expected the version this must continue; null at the start of a stream */
-  async function openAt(offsetBytes: number, expected: Version | null) {
+  async function openAt(offsetBytes: number, expected: SourceVersion | null) {
     const headers: Record<string, string> = { "accept-encoding": "identity", ...options.headers };
     if (offsetBytes > 0) {
       headers.range = `bytes=${offsetBytes}-`;
@@ -57,6 +62,9 @@ export function fetchSource(url: string, options: FetchSourceOptions = {}): Byte
     get sizeBytes() {
       return known?.sizeBytes ?? null;
     },
+    get version() {
+      return known;
+    },
     async open(offsetBytes = 0) {
       let pinned = offsetBytes === 0 ? null : known;
       const resumable = {
@@ -74,7 +82,7 @@ export function fetchSource(url: string, options: FetchSourceOptions = {}): Byte
   };
 }
 
-function versionOf(response: Response): Version {
+function versionOf(response: Response): SourceVersion {
   const encoding = response.headers.get("content-encoding") ?? "identity";
   const total = /\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
   const length = response.status === 206 ? total : response.headers.get("content-length");
@@ -87,13 +95,13 @@ function versionOf(response: Response): Version {
 }
 
 /** If-Range takes no weak ETag (RFC 9110, 13.1.5). */
-function strongValidator(version: Version): string | null {
+function strongValidator(version: SourceVersion): string | null {
   if (version.etag !== null && !version.etag.startsWith("W/")) return version.etag;
   return version.lastModified;
 }
 
 /** Provably the same: a server without any validator cannot be trusted to continue a file. */
-function isSameVersion(a: Version, b: Version): boolean {
+export function isSameVersion(a: SourceVersion, b: SourceVersion): boolean {
   if (a.sizeBytes !== b.sizeBytes) return false;
   if (a.etag !== null || b.etag !== null) return a.etag === b.etag;
   return a.lastModified !== null && a.lastModified === b.lastModified;
@@ -126,7 +134,7 @@ function unsatisfiable(url: string, offsetBytes: number): ModelError {
   );
 }
 
-function changed(url: string, expected: Version): ModelError {
+function changed(url: string, expected: SourceVersion): ModelError {
   const hasValidator = expected.etag !== null || expected.lastModified !== null;
   const reason = hasValidator
     ? "it changed on the server while it was read"

@@ -14,7 +14,7 @@ export interface Answer {
   contentType?: string;
   /** Sends everything whatever range was asked for. */
   ignoresRange?: boolean;
-  /** Destroys the connection after this many bytes of the body. */
+  /** Destroys the connection after this many bytes of the body. The client may see fewer of them, if it is slow. */
   cutAfterBytes?: number;
   /** Sends no Content-Length. */
   hidesSize?: boolean;
@@ -35,15 +35,24 @@ export interface FileServer {
   close(): Promise<void>;
 }
 
-/** @param answer is asked for each request, with its number */
-export async function fileServer(answer: (request: SeenRequest, index: number) => Answer): Promise<FileServer> {
+/** For the client to take what was sent: one that sees the connection end may drop what it had not read yet. */
+const CUT_DELAY_MS = 50;
+
+/**
+ * @param answer is asked for each request, with its number
+ * @param port default: any that is free
+ */
+export async function fileServer(
+  answer: (request: SeenRequest, index: number) => Answer,
+  port = 0,
+): Promise<FileServer> {
   const requests: SeenRequest[] = [];
   const server = createServer((incoming, response) => {
     const request = seen(incoming);
     requests.push(request);
     send(request, response, answer(request, requests.length - 1));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
@@ -82,8 +91,7 @@ function send({ headers }: SeenRequest, response: ServerResponse, answer: Answer
     response.end(part);
     return;
   }
-  // The callback comes once the bytes are with the kernel; destroying later still delivers them.
-  response.write(part.subarray(0, answer.cutAfterBytes), () => setTimeout(() => response.destroy(), 20));
+  response.write(part.subarray(0, answer.cutAfterBytes), () => setTimeout(() => response.destroy(), CUT_DELAY_MS));
 }
 
 /** Start of the range to send, or null for everything: no Range, or an If-Range that no longer holds. */

@@ -19,7 +19,7 @@ beforeAll(async () => {
   );
   bucket = (await miniflare.getR2Bucket("MODELS")) as unknown as R2Bucket;
   await bucket.put(KEY, MODEL);
-});
+}, 240_000);
 afterAll(() => miniflare.dispose());
 
 async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
