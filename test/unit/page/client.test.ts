@@ -140,7 +140,7 @@ describe("an answer", () => {
       {
         method: "POST",
         path: "/v1/sessions/s%201/messages",
-        body: { content: "Hi", stream: true, stream_options: { include_usage: true } },
+        body: { content: "Hi", stream: true, stream_options: { include_usage: true }, temperature: 0.4, top_p: 0.9 },
       },
     ]);
   });
