@@ -3,12 +3,15 @@
  * every admitted sequence ends, and generates what it generates alone.
  */
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { choiceKey } from "../../../src/serving/rng-key.ts";
 import { expected, type Job, job, Rig, tokensFrom } from "./harness.ts";
 import { GREEDY, generateAlone, scoreAlone } from "./hash-model.ts";
 
 const VOCAB_SIZE = 32;
+
+// Seconds on an idle machine; a busy one must not fail for being slow.
+vi.setConfig({ testTimeout: 300_000 });
 
 const machine = fc.record({
   blockTokens: fc.integer({ min: 1, max: 5 }),
@@ -132,11 +135,11 @@ describe("random workloads", () => {
         numPreemptions += stats.numPreemptions;
         numHitTokens += stats.prefixHitTokens;
       }),
-      { seed: 4, numRuns: 1000 },
+      { seed: 4, numRuns: 700 },
     );
     // The workloads reach what they are about.
-    expect(numPreemptions).toBeGreaterThan(300);
-    expect(numHitTokens).toBeGreaterThan(1000);
+    expect(numPreemptions).toBeGreaterThan(200);
+    expect(numHitTokens).toBeGreaterThan(700);
   });
 
   it("advance every running sequence, and delay a decode by no more than one chunk", () => {
@@ -159,7 +162,7 @@ describe("random workloads", () => {
         expect(rig.faults).toEqual([]);
         expect(rig.engine.stats.numPreemptions).toBe(0);
       }),
-      { seed: 5, numRuns: 400 },
+      { seed: 5, numRuns: 250 },
     );
   });
 });
