@@ -6,21 +6,28 @@
  * | holder                                                      | bytes                                             |
  * |-------------------------------------------------------------|---------------------------------------------------|
  * | script, runtime, requests, sessions' text, chunks in flight | `JS_RESERVE_BYTES`                                |
- * | tokenizer of a model                                        | `TOKENIZER_BYTES_PER_TOKEN` × its vocabulary      |
+ * | tokenizer of a model                                        | `tokenizerBytesOf` its vocabulary and merges      |
  * | weights, scratch                                            | exactly, as the engine plans its linear memory    |
  * | KV pool                                                     | what is left: at least one context, at most       |
  * |                                                             | `BATCH_SEQUENCES_MAX` contexts or `POOL_BYTES_MAX` |
  */
 import { type CpuMemoryPlan, planCpuMemory } from "../backends/cpu/memory-plan.ts";
+import type { GgufHeader, GgufValue } from "../model/gguf.ts";
 import type { ModelSpec } from "../model/model-spec.ts";
 import { modelUnusable } from "../protocol/errors.ts";
 
 /** "128 MB" of the platform's limits, read the careful way. */
 export const ISOLATE_BUDGET_BYTES = 128_000_000;
 
+/** Measured (`test/e2e/http.test.ts`): 6 MB are live once the demo is loaded. The rest is for requests under way, and
+ * for garbage: V8 lets some 20 MB of it lie before it collects. */
 export const JS_RESERVE_BYTES = 24_000_000;
 
-export const TOKENIZER_BYTES_PER_TOKEN = 400;
+/** Two points of `scripts/verify-vocab.ts --memory`: 7 MB for 49k tokens and as many merges, 36 MB for 128k and 280k. */
+const TOKENIZER_BYTES_PER_TOKEN = 80;
+const TOKENIZER_BYTES_PER_MERGE = 100;
+/** A vocabulary without merges (SentencePiece) gets about as many when it is built. */
+const MERGES_PER_TOKEN = 3;
 
 /** A step for eight streams costs little more than one for four, and more readers than that queue for the CPU anyway. */
 const BATCH_SEQUENCES_MAX = 8;
@@ -35,11 +42,23 @@ const CONTEXT_TOKENS_MIN = 512;
 /** For each model; the engine's defaults otherwise. */
 const ENGINE = { blockTokens: 16, maxBatchSequences: BATCH_SEQUENCES_MAX } as const;
 
+export interface ModelNeeds {
+  spec: ModelSpec;
+  tokenizerBytes: number;
+}
+
 export interface MemoryPlan {
   engine: CpuMemoryPlan;
   tokenizerBytes: number;
   /** All that the model holds: linear memory and tokenizer. */
   totalBytes: number;
+}
+
+/** What the tokenizer will keep of the JS heap, estimated from the file's lists. */
+export function tokenizerBytesOf({ metadata }: Pick<GgufHeader, "metadata">): number {
+  const numTokens = lengthOf(metadata.get("tokenizer.ggml.tokens"));
+  const numMerges = lengthOf(metadata.get("tokenizer.ggml.merges")) || numTokens * MERGES_PER_TOKEN;
+  return numTokens * TOKENIZER_BYTES_PER_TOKEN + numMerges * TOKENIZER_BYTES_PER_MERGE;
 }
 
 /** @param variable value of MEMORY_BUDGET_BYTES, where it is set */
@@ -61,8 +80,12 @@ export function budgetFrom(variable: string | undefined): number {
  * @returns null where it would fit alone but not beside the others
  * @throws ApiError 422 with the numbers where it cannot fit at all
  */
-export function planMemory(id: string, spec: ModelSpec, budgetBytes: number, freeBytes: number): MemoryPlan | null {
-  const tokenizerBytes = spec.vocabSize * TOKENIZER_BYTES_PER_TOKEN;
+export function planMemory(
+  id: string,
+  { spec, tokenizerBytes }: ModelNeeds,
+  budgetBytes: number,
+  freeBytes: number,
+): MemoryPlan | null {
   const blocksFor = (tokens: number) => Math.ceil(tokens / ENGINE.blockTokens);
   const planWith = (contextLength: number, numBlocks: number) =>
     planCpuMemory(spec, { ...ENGINE, contextLength, numBlocks });
@@ -95,4 +118,8 @@ function overBudget(least: CpuMemoryPlan, tokenizerBytes: number, budgetBytes: n
 
 function mb(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+function lengthOf(value: GgufValue | undefined): number {
+  return Array.isArray(value) ? value.length : 0;
 }

@@ -13,7 +13,7 @@ import { type ApiError, modelUnusable, unavailable } from "../protocol/errors.ts
 import { BackendCrash } from "../serving/backend.ts";
 import { createLanguageModel, type ServedModel } from "../serving/served-model.ts";
 import { encodeChat, loadText } from "../text/index.ts";
-import { type MemoryPlan, planMemory } from "./budget.ts";
+import { type MemoryPlan, planMemory, tokenizerBytesOf } from "./budget.ts";
 import { KERNELS } from "./kernels.ts";
 
 /** Beyond those that run; more are told to come back. Each holds its prompt and a stream. */
@@ -54,7 +54,8 @@ export class LoadedModel {
       const { header } = file;
       const { spec, plan, text } = await orCancel(file, () => {
         const spec = specFromGguf(header, source.name);
-        const plan = options.makeRoom((freeBytes) => planMemory(id, spec, options.budgetBytes, freeBytes));
+        const needs = { spec, tokenizerBytes: tokenizerBytesOf(header) };
+        const plan = options.makeRoom((freeBytes) => planMemory(id, needs, options.budgetBytes, freeBytes));
         return { spec, plan, text: loadText(header, { nowMs: () => Date.now() }) };
       });
       const { tokenizer, template } = text;

@@ -1,11 +1,17 @@
 import { expect, test } from "vitest";
-import { budgetFrom, ISOLATE_BUDGET_BYTES, JS_RESERVE_BYTES, planMemory } from "../../src/edge/budget.ts";
+import {
+  budgetFrom,
+  ISOLATE_BUDGET_BYTES,
+  JS_RESERVE_BYTES,
+  planMemory,
+  tokenizerBytesOf,
+} from "../../src/edge/budget.ts";
 import type { GgufTensorInfo } from "../../src/model/gguf.ts";
 import type { ModelSpec } from "../../src/model/model-spec.ts";
 import { tinyModel } from "../support/tiny-model.ts";
 
 const FREE_BYTES = ISOLATE_BUDGET_BYTES - JS_RESERVE_BYTES;
-const { spec: TINY } = await tinyModel({ weightType: "Q8_0", contextLength: 2048 });
+const { spec: TINY, header: TINY_HEADER } = await tinyModel({ weightType: "Q8_0", contextLength: 2048 });
 
 /** A spec whose embedding alone weighs so much: nothing of it has to exist to be planned. */
 function withVocabulary(vocabSize: number, change: Partial<ModelSpec> = {}): ModelSpec {
@@ -13,7 +19,8 @@ function withVocabulary(vocabSize: number, change: Partial<ModelSpec> = {}): Mod
   return { ...TINY, vocabSize, tensors: { ...TINY.tensors, tokenEmbedding }, ...change };
 }
 
-const plan = (spec: ModelSpec, freeBytes = FREE_BYTES) => planMemory("m", spec, ISOLATE_BUDGET_BYTES, freeBytes);
+const plan = (spec: ModelSpec, freeBytes = FREE_BYTES, tokenizerBytes = 1_000_000) =>
+  planMemory("m", { spec, tokenizerBytes }, ISOLATE_BUDGET_BYTES, freeBytes);
 
 test("a tiny model gets its own context, and a pool of several contexts", () => {
   const { engine, totalBytes, tokenizerBytes } = plan(TINY)!;
@@ -46,11 +53,19 @@ test("beside another model the context stays and the pool shrinks; too little ro
 });
 
 test("a model over the budget is refused with every number", () => {
-  const large = withVocabulary(400_000);
+  const large = withVocabulary(2_000_000);
   const numbers =
-    /needs \d+\.\d MB \(weights \d+\.\d MB, KV of 512 tokens \d+\.\d MB, scratch \d+\.\d MB, tokenizer 160\.0 MB\), and 104\.0 MB are there: the isolate's 128\.0 MB less 24\.0 MB/;
+    /needs \d+\.\d MB \(weights \d+\.\d MB, KV of 512 tokens \d+\.\d MB, scratch \d+\.\d MB, tokenizer 1\.0 MB\), and 104\.0 MB are there: the isolate's 128\.0 MB less 24\.0 MB/;
   expect(() => plan(large)).toThrow(numbers);
   expect(() => plan(large)).toThrow(expect.objectContaining({ status: 422, code: "model_unusable" }));
+});
+
+test("a tokenizer is counted by its tokens and merges, also where the file has no merges", () => {
+  const counted = tokenizerBytesOf(TINY_HEADER);
+  const withoutMerges = new Map([...TINY_HEADER.metadata].filter(([key]) => key !== "tokenizer.ggml.merges"));
+  expect(counted).toBeGreaterThan(80 * TINY.vocabSize);
+  expect(tokenizerBytesOf({ metadata: withoutMerges })).toBe((80 + 3 * 100) * TINY.vocabSize);
+  expect(tokenizerBytesOf({ metadata: new Map() })).toBe(0);
 });
 
 test("a model made for a short context is not refused for it", () => {
