@@ -39,6 +39,8 @@ pub struct Scratch {
     pub logits: usize,
     /// [vocab_size] adjusted and scaled logits, then weights, of the row being sampled.
     pub candidates: usize,
+    /// [vocab_size] u32 ids of the candidates left.
+    pub tokens: usize,
     /// [vocab_size] u32 occurrences of each token; zero between uses.
     pub counts: usize,
 }
@@ -78,6 +80,7 @@ impl Scratch {
             attention: take(4 * (c.block_tokens + 4 + c.head_dim) * 4),
             logits: take(c.max_logit_rows * c.logits_stride() * 4),
             candidates: take(c.logits_stride() * 4),
+            tokens: take(c.vocab_size * 4),
             counts: take(c.vocab_size * 4),
         };
         (scratch, end - c.scratch_address)

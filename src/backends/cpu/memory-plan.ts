@@ -212,6 +212,7 @@ function scratchBytes(
     4 * (options.blockTokens + 4 + spec.headDim) * 4, // attention
     options.maxLogitRows * logits * 4, // logits
     logits * 4, // candidates
+    spec.vocabSize * 4, // tokens
     spec.vocabSize * 4, // counts
   ];
   return buffers.reduce((sum, bytes) => sum + align(bytes), 0);

@@ -1,29 +1,84 @@
-//! Min-p, top-k and top-p without sorting. Positive floats order as their bits do, so a descent over four histograms of
-//! 8 bits finds the smallest weight to keep, exactly, in at most four passes. Weight 0 means dropped.
+//! Min-p, top-k and top-p without sorting. Positive floats order as their bits do, so a descent over histograms of 8 bits
+//! finds the smallest weight to keep, exactly. One pass over the vocabulary makes the first histogram, a second gathers
+//! the few tokens above its cut; everything after that works on those.
 
 use crate::step::Output;
 
-/// Zeroes the weights (largest = 1) that the filters drop. At least one stays.
-pub fn keep_likely(output: &Output, weights: &mut [f32]) {
-    if output.min_p > 0.0 {
-        let smallest = output.min_p.min(1.0);
-        for weight in weights.iter_mut().filter(|weight| **weight < smallest) {
-            *weight = 0.0;
-        }
-    }
-    if output.top_k > 0 && (output.top_k as usize) < weights.len() {
+/// The top byte of a weight's bits: a bin for every factor of 4.
+const TOP_BYTE: u32 = 24;
+
+/// Applies the filters to `weights` (of every token, largest = 1). What is left lies in front, in order of id, with its
+/// ids in `tokens`; returns how many, at least 1. Weight 0 means dropped.
+pub fn keep_likely(output: &Output, weights: &mut [f32], tokens: &mut [u32]) -> usize {
+    let min_p = output.min_p.clamp(f32::MIN_POSITIVE, 1.0);
+    let has_top_k = output.top_k > 0 && (output.top_k as usize) < weights.len();
+    let has_top_p = output.top_p < 1.0;
+    let coarse = Coarse::new(weights, min_p);
+    let top_p_of = |total: f64| (total * output.top_p as f64).max(f64::MIN_POSITIVE);
+
+    let bin = if has_top_k {
+        coarse.lowest_bin(&coarse.counts, output.top_k as f64)
+    } else if has_top_p {
+        coarse.lowest_bin(&coarse.masses, top_p_of(coarse.total))
+    } else {
+        0
+    };
+    let len = gather(weights, tokens, min_p.max(f32::from_bits((bin as u32) << TOP_BYTE)));
+    let weights = &mut weights[..len];
+    if has_top_k {
         keep(weights, output.top_k as f64, |_| 1.0);
     }
-    if output.top_p < 1.0 {
-        let total: f64 = weights.iter().map(|&weight| weight as f64).sum();
-        keep(weights, (total * output.top_p as f64).max(f64::MIN_POSITIVE), |weight| weight as f64);
+    if has_top_p {
+        // Of what top-k left; without it, of all tokens, also those that were not gathered.
+        let total = if has_top_k { weights.iter().map(|&weight| weight as f64).sum() } else { coarse.total };
+        keep(weights, top_p_of(total), |weight| weight as f64);
+    }
+    len
+}
+
+/// Counts and masses of the weights that min-p keeps, by their top byte.
+struct Coarse {
+    counts: [f64; 256],
+    masses: [f64; 256],
+    total: f64,
+}
+
+impl Coarse {
+    fn new(weights: &[f32], min_p: f32) -> Coarse {
+        let mut coarse = Coarse { counts: [0.0; 256], masses: [0.0; 256], total: 0.0 };
+        for &weight in weights.iter().filter(|weight| **weight >= min_p) {
+            let bin = (weight.to_bits() >> TOP_BYTE) as usize & 255;
+            coarse.counts[bin] += 1.0;
+            coarse.masses[bin] += weight as f64;
+            coarse.total += weight as f64;
+        }
+        coarse
+    }
+
+    /// A bin such that it and those above hold `target`, or all there is.
+    fn lowest_bin(&self, histogram: &[f64; 256], target: f64) -> usize {
+        descend(histogram, &mut { target }).unwrap_or(0)
     }
 }
 
-/// Keeps the largest weights until their measure reaches `target`; of equal weights, those of lower ids.
+/// Moves the weights from `smallest` on to the front and notes their tokens.
+fn gather(weights: &mut [f32], tokens: &mut [u32], smallest: f32) -> usize {
+    let mut len = 0;
+    for token in 0..weights.len() {
+        let weight = weights[token];
+        if weight >= smallest {
+            weights[len] = weight;
+            tokens[len] = token as u32;
+            len += 1;
+        }
+    }
+    len
+}
+
+/// Keeps the largest weights until their measure reaches `target`; of equal weights, those in front. Drops the others.
 fn keep(weights: &mut [f32], target: f64, measure: impl Fn(f32) -> f64) {
     let (mut prefix, mut mask, mut missing) = (0u32, 0u32, target);
-    for shift in [24, 16, 8, 0] {
+    for shift in [TOP_BYTE, 16, 8, 0] {
         let mut histogram = [0.0f64; 256];
         for &weight in weights.iter().filter(|weight| weight.to_bits() & mask == prefix) {
             if weight > 0.0 {
@@ -50,11 +105,10 @@ fn descend(histogram: &[f64; 256], missing: &mut f64) -> Option<usize> {
     let mut lowest = None;
     let mut above = 0.0;
     for (bin, &sum) in histogram.iter().enumerate().rev().filter(|(_, sum)| **sum > 0.0) {
-        if above + sum >= *missing {
-            *missing -= above;
-            return Some(bin);
-        }
         lowest = Some((bin, above));
+        if above + sum >= *missing {
+            break;
+        }
         above += sum;
     }
     let (bin, above) = lowest?;

@@ -34,15 +34,26 @@ pub unsafe fn run(config: &Config, step: &Step, results: usize) {
             let logits = view(scratch.logits + output.logits * config.logits_stride() * 4, config.vocab_size);
             let result: &mut [u32] = view_mut(results + index * RESULT_WORDS * 4, RESULT_WORDS);
             let candidates = view_mut(scratch.candidates, config.vocab_size);
+            let tokens = view_mut(scratch.tokens, config.vocab_size);
             let counts = view_mut(scratch.counts, config.vocab_size);
-            write_result(logits, &output, candidates, counts, result);
+            write_result(logits, &output, &mut Workspace { candidates, tokens, counts }, result);
         }
     }
 }
 
-fn write_result(logits: &[f32], output: &Output, candidates: &mut [f32], counts: &mut [u32], result: &mut [u32]) {
+/// Room for one row, each of the vocabulary's size.
+struct Workspace<'a> {
+    /// Adjusted logits, then weights.
+    candidates: &'a mut [f32],
+    /// Ids of the candidates left.
+    tokens: &'a mut [u32],
+    /// Occurrences of each token; zero between uses.
+    counts: &'a mut [u32],
+}
+
+fn write_result(logits: &[f32], output: &Output, workspace: &mut Workspace, result: &mut [u32]) {
     result.fill(0);
-    result[0] = if output.sample { sample(logits, output, candidates, counts) } else { NO_TOKEN };
+    result[0] = if output.sample { sample(logits, output, workspace) } else { NO_TOKEN };
     if !output.wants_logprobs {
         return;
     }
@@ -60,32 +71,40 @@ fn write_result(logits: &[f32], output: &Output, candidates: &mut [f32], counts:
     }
 }
 
-fn sample(logits: &[f32], output: &Output, candidates: &mut [f32], counts: &mut [u32]) -> u32 {
+fn sample(logits: &[f32], output: &Output, workspace: &mut Workspace) -> u32 {
+    let is_greedy = output.temperature < GREEDY_TEMPERATURE;
+    if is_greedy && !penalties::any(output) {
+        return argmax(logits, Active::max(logits));
+    }
+    let Workspace { candidates, tokens, counts } = workspace;
     candidates.copy_from_slice(logits);
     penalties::apply(output, candidates, counts);
     let max = Active::max(candidates);
-    if output.temperature < GREEDY_TEMPERATURE || !max.is_finite() {
-        return candidates.iter().position(|&logit| logit == max).unwrap_or(0) as u32;
+    if is_greedy || !max.is_finite() {
+        return argmax(candidates, max);
     }
     Active::softmax_weights(candidates, max, 1.0 / output.temperature);
-    cutoff::keep_likely(output, candidates);
-    draw(candidates, philox::uniform(output.rng_key, output.rng_counter))
+    let len = cutoff::keep_likely(output, candidates, tokens);
+    tokens[draw(&candidates[..len], philox::uniform(output.rng_key, output.rng_counter))]
 }
 
-/// The token at `uniform` (0 ≤ uniform < 1) of the distribution that `weights` are proportional to.
-fn draw(weights: &[f32], uniform: f64) -> u32 {
+/// The lowest id among the largest; 0 when there is none but NaN.
+fn argmax(logits: &[f32], max: f32) -> u32 {
+    logits.iter().position(|&logit| logit == max).unwrap_or(0) as u32
+}
+
+/// The index at `uniform` (0 ≤ uniform < 1) of the distribution that `weights` are proportional to.
+fn draw(weights: &[f32], uniform: f64) -> usize {
     let total: f64 = weights.iter().map(|&weight| weight as f64).sum();
     let target = uniform * total;
     let mut sum = 0.0f64;
     let mut last = 0;
-    for (token, &weight) in weights.iter().enumerate() {
-        if weight > 0.0 {
-            sum += weight as f64;
-            last = token;
-            if sum > target {
-                break;
-            }
+    for (index, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+        sum += weight as f64;
+        last = index;
+        if sum > target {
+            break;
         }
     }
-    last as u32
+    last
 }

@@ -5,11 +5,19 @@ use crate::step::Output;
 /// Marks a token of the prompt; the low bits count occurrences in the output.
 const IN_PROMPT: u32 = 1 << 31;
 
+/// Whether `apply` would change anything.
+pub fn any(output: &Output) -> bool {
+    penalizes(output) || !output.bias.is_empty()
+}
+
+fn penalizes(output: &Output) -> bool {
+    output.repetition_penalty != 1.0 || output.presence_penalty != 0.0 || output.frequency_penalty != 0.0
+}
+
 /// Adjusts `logits` in place. `counts` is all zero before and after: only the tokens that occur are touched.
 pub fn apply(output: &Output, logits: &mut [f32], counts: &mut [u32]) {
-    let repeats = output.repetition_penalty != 1.0;
-    if repeats || output.presence_penalty != 0.0 || output.frequency_penalty != 0.0 {
-        if repeats {
+    if penalizes(output) {
+        if output.repetition_penalty != 1.0 {
             for &token in output.prompt_tokens {
                 counts[token as usize] = IN_PROMPT;
             }
