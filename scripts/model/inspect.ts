@@ -3,7 +3,14 @@
  * text be tokenized, does it fit. The same code that the Worker loads it with decides.
  */
 
-import { budgetFrom, JS_RESERVE_BYTES, type MemoryPlan, planMemory } from "../../src/edge/budget.ts";
+import {
+  budgetFrom,
+  JS_RESERVE_BYTES,
+  type MemoryPlan,
+  type ModelNeeds,
+  planMemory,
+  tokenizerBytesOf,
+} from "../../src/edge/budget.ts";
 import type { ByteSource } from "../../src/model/byte-source.ts";
 import { describeModel, describeTypes, type ModelDescription } from "../../src/model/describe.ts";
 import { ModelError } from "../../src/model/errors.ts";
@@ -29,14 +36,15 @@ export async function inspect(source: ByteSource, budgetVariable: string | undef
   const header = await readGgufHeader(source);
   const spec = specFromGguf(header, source.name);
   loadText(header, { nowMs: () => Date.now() });
-  const memory = planWholeBudget(source.name, spec, budgetBytes);
+  const memory = planWholeBudget(source.name, { spec, tokenizerBytes: tokenizerBytesOf(header) }, budgetBytes);
   return { header, spec, description: describeModel(header), memory, budgetBytes };
 }
 
 /** The plan of an isolate that holds nothing else. */
-function planWholeBudget(name: string, spec: ModelSpec, budgetBytes: number): MemoryPlan {
+function planWholeBudget(name: string, needs: ModelNeeds, budgetBytes: number): MemoryPlan {
   try {
-    return planMemory(name, spec, budgetBytes, budgetBytes - JS_RESERVE_BYTES)!;
+    // Null means "not beside others", and there are none.
+    return planMemory(name, needs, budgetBytes, budgetBytes - JS_RESERVE_BYTES)!;
   } catch (cause) {
     if (cause instanceof ApiError) throw new ModelError("over_budget", cause.message, { cause });
     throw cause;
