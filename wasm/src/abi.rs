@@ -5,7 +5,7 @@ use crate::config::{ABI_VERSION, Config};
 use crate::forward::Forward;
 use crate::kernels::{Activations, Active, Kernels};
 use crate::matrix::Matrix;
-use crate::memory::{memory_bytes, view, view_mut};
+use crate::memory::{in_memory, view, view_mut};
 use crate::scratch::Scratch;
 use crate::step::Step;
 use crate::{kv_pool, pack, sampler};
@@ -66,9 +66,9 @@ pub extern "C" fn pack_blocks(
     let Some(format) = Format::from_id(format) else { return 1 };
     let Some(bytes) = format.packed_bytes(rows, cols) else { return 1 };
     let total_blocks = rows * (cols / format.block_elements());
-    if packed + bytes > memory_bytes()
-        || source + num_blocks * format.file_block_bytes() > memory_bytes()
-        || first_block + num_blocks > total_blocks
+    if !in_memory(packed, bytes, 1)
+        || !in_memory(source, num_blocks, format.file_block_bytes())
+        || first_block.checked_add(num_blocks).is_none_or(|end| end > total_blocks)
     {
         return 1;
     }

@@ -9,8 +9,9 @@
 
 use crate::block_format::Format;
 use crate::matrix::Matrix;
-use crate::memory::{memory_bytes, view};
+use crate::memory::{in_memory, view};
 use crate::scratch::Scratch;
+use crate::step::RESULT_WORDS;
 
 /// Raised whenever the descriptor, the step words or a packed layout change.
 pub const ABI_VERSION: u32 = 1;
@@ -111,7 +112,6 @@ impl Config {
     /// Verifies what the kernels rely on: sizes they can compute, every region inside the memory, every tensor of the
     /// shape its role has. Returns 0, or the number of the first rule that is broken (see wasm/README.md).
     pub fn check(&self) -> i32 {
-        let inside = |address: usize, bytes: usize| address != 0 && address + bytes <= memory_bytes();
         let lanes = |n: usize| n > 0 && n % 4 == 0;
         if !lanes(self.d_model) || !lanes(self.ffn_dim) || !lanes(self.head_dim) {
             return 1;
@@ -125,16 +125,18 @@ impl Config {
         if self.block_tokens == 0 || self.num_blocks == 0 || self.max_batch_tokens == 0 || self.max_logit_rows == 0 {
             return 4;
         }
-        if Scratch::bytes(self) > self.scratch_bytes || !inside(self.scratch_address, self.scratch_bytes) {
+        if Scratch::bytes(self) > self.scratch_bytes || !in_memory(self.scratch_address, self.scratch_bytes, 1) {
             return 5;
         }
-        if !inside(self.kv_address, self.num_blocks * crate::kv_pool::block_bytes(self)) {
+        if !in_memory(self.kv_address, self.num_blocks, crate::kv_pool::block_bytes(self)) {
             return 6;
         }
-        if !inside(self.step_address, self.step_words * 4) || !inside(self.results_address, 4) {
+        if !in_memory(self.step_address, self.step_words, 4)
+            || !in_memory(self.results_address, self.max_logit_rows, RESULT_WORDS * 4)
+        {
             return 7;
         }
-        if !inside(self.rope_frequencies, self.rope_dims / 2 * 8) {
+        if !in_memory(self.rope_frequencies, self.rope_dims / 2, 8) {
             return 8;
         }
         self.check_tensors()
@@ -150,7 +152,7 @@ impl Config {
                 if index < GLOBAL_TENSORS { globals[index] } else { layer[(index - GLOBAL_TENSORS) % LAYER_TENSORS] };
             let words = self.tensor_words(index);
             let bytes = Format::from_id(words[0]).and_then(|f| f.packed_bytes(shape.0, shape.1));
-            let fits = bytes.is_some_and(|bytes| words[3] != 0 && words[3] as usize + bytes <= memory_bytes());
+            let fits = bytes.is_some_and(|bytes| in_memory(words[3] as usize, bytes, 1));
             if (words[1] as usize, words[2] as usize) != shape || !fits {
                 return 100 + index as i32;
             }

@@ -19,8 +19,14 @@ pub unsafe fn view_mut<'a, T>(address: usize, len: usize) -> &'a mut [T] {
     unsafe { core::slice::from_raw_parts_mut(address as *mut T, len) }
 }
 
-/// Bytes of the linear memory now.
-pub fn memory_bytes() -> usize {
+/// Whether `count` values of `unit` bytes at `address` lie inside the memory; no sum wraps. 0 is no address.
+pub fn in_memory(address: usize, count: usize, unit: usize) -> bool {
+    let end = count.checked_mul(unit).and_then(|bytes| address.checked_add(bytes));
+    address != 0 && end.is_some_and(|end| end <= memory_bytes())
+}
+
+/// Bytes of the linear memory now. The host never takes the last page, so this does not wrap.
+fn memory_bytes() -> usize {
     #[cfg(target_arch = "wasm32")]
     return core::arch::wasm32::memory_size::<0>() * 65536;
     #[cfg(not(target_arch = "wasm32"))]

@@ -75,7 +75,9 @@ impl<'a> Step<'a> {
         if num_tokens > config.max_batch_tokens || num_sequences > config.max_sequences {
             return Err(2);
         }
-        if num_rows > config.max_logit_rows || num_outputs > config.max_logit_rows || num_copies > config.num_blocks {
+        // Rows go through the same buffers as the tokens of a step, so neither bound may be passed.
+        let max_rows = config.max_logit_rows.min(config.max_batch_tokens);
+        if num_rows > max_rows || num_outputs > config.max_logit_rows || num_copies > config.num_blocks {
             return Err(3);
         }
         let step = Step {
