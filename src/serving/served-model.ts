@@ -86,7 +86,7 @@ class EngineLanguageModel implements ServedModel {
       model: this.id,
       request,
       prompts,
-      maxTokens: prompts.map(({ tokens }) => this.#maxTokensFor(tokens.length, request.maxTokens)),
+      maxTokens: prompts.map(({ tokens }, i) => this.#maxTokensFor(tokens.length, request, i)),
       seed: seed === null ? randomLanes(this.#options.random) : seedLanes(seed),
       engine: this.#engine,
       tokenizer: this.#options.tokenizer,
@@ -108,9 +108,10 @@ class EngineLanguageModel implements ServedModel {
     this.#engine.shutdown(error);
   }
 
-  #maxTokensFor(numPrompt: number, numAsked: number | null): number {
+  #maxTokensFor(numPrompt: number, { maxTokens, prompts }: GenerateRequest, promptIndex: number): number {
     const numLeft = this.contextLength - numPrompt;
-    if (numLeft < (numAsked ?? 1)) throw contextLengthExceeded(numPrompt, numAsked, this.contextLength);
-    return numAsked ?? numLeft;
+    if (numLeft >= (maxTokens ?? 1)) return maxTokens ?? numLeft;
+    const param = prompts[promptIndex]?.kind === "chat" ? "messages" : "prompt";
+    throw contextLengthExceeded(numPrompt, maxTokens, this.contextLength, param);
   }
 }

@@ -68,7 +68,7 @@ async function untilLine(child: ChildProcess, output: () => string, pattern: Reg
 }
 
 async function stop(child: ChildProcess): Promise<number | null> {
-  if (child.exitCode !== null || child.pid === undefined) return child.exitCode;
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return child.exitCode;
   const ended = once(child, "exit");
   process.kill(-child.pid, "SIGTERM");
   await ended;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { ChatMessage, GenerateRequest, TokenLogprob } from "../../../src/protocol/generate.ts";
 import { choiceKey, seedLanes } from "../../../src/serving/rng-key.ts";
+import { caught } from "../protocol/caught.ts";
 import { END_ID } from "./byte-tokenizer.ts";
 import { GREEDY, generateAlone, scoreAlone } from "./hash-model.ts";
 import { idsOf, only, readAll, request, textOf, tokenizer, vocabSize, world } from "./world.ts";
@@ -63,6 +64,7 @@ describe("a generation", () => {
     expect(() =>
       model.generate(request({ prompts: [{ kind: "text", text: "a".repeat(19) }], maxTokens: null })),
     ).toThrow("the prompt has 20 and the request asks for at least 1 new token");
+    expect(caught(() => model.generate(request({ maxTokens: 15 })))).toMatchObject({ status: 400, param: "prompt" });
     // The pool is the limit where it is smaller than the model's context.
     expect(world({ contextLength: 999, numBlocks: 5, blockTokens: 4 }).model.contextLength).toBe(20);
   });
