@@ -11,6 +11,7 @@ import { parseArgs } from "node:util";
 
 const HOME = dirname(fileURLToPath(import.meta.url));
 const KINDS = ["answer", "short", "why", "example", "simple"];
+const SHORT_OPENING = "In one sentence:";
 const BARS = { topic: 0.9, greeting: 0.95, identity: 0.95 };
 const MIN_OVERLAP = 0.6;
 const NUM_LOOP_WORDS = 8;
@@ -65,7 +66,7 @@ function loadReferences() {
   const references = [];
   const add = (owner, kind, text) => references.push({ owner, kind, pairs: wordPairs(fill(text)) });
   for (const topic of topics) {
-    for (const kind of KINDS) add(topic.id, kind, topic[kind]);
+    for (const kind of KINDS) add(topic.id, kind, kind === "short" ? `${SHORT_OPENING} ${topic[kind]}` : topic[kind]);
     add(topic.id, "more", `${topic.why} ${topic.example}`);
   }
   for (const entry of [...readJson("data", "persona.json"), ...readJson("data", "smalltalk.json")]) {

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 HOME = Path(__file__).resolve().parent.parent
+# The kinds of reply begin differently, so that the first word already settles which text is to come.
+SHORT_OPENING = "In one sentence:"
+COMPARE_OPENING = "Side by side:"
 KINDS = ("answer", "short", "why", "example", "simple")
 
 
@@ -23,9 +26,11 @@ class Topic:
     texts: dict[str, str]
 
     def text(self, kind: str) -> str:
-        """The written text of a kind; `more` is the reason followed by the example."""
+        """What is said for a kind; `more` is the reason followed by the example."""
         if kind == "more":
             return f"{self.texts['why']} {self.texts['example']}"
+        if kind == "short":
+            return f"{SHORT_OPENING} {self.texts['short']}"
         return self.texts[kind]
 
 

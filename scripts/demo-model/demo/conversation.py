@@ -8,7 +8,7 @@ conversation is a pure function of its seed and the content.
 import random
 from dataclasses import dataclass, field
 
-from .content import Content, Topic
+from .content import COMPARE_OPENING, Content, Topic
 from .noise import as_typed, invented_acronym, invented_word, key_mash
 from .stories import Subject, article, described, full_story, pick_noun, pick_subject, sequel, short_story
 
@@ -64,8 +64,8 @@ class Planner:
         follow = {"topic": 0.62, "pair": 0.25, "story": 0.5, "unknown": 0.3, "persona": 0.15, "none": 0.04}[focus.kind]
         if rng.random() < follow:
             return getattr(self, f"follow_{focus.kind}")(rng, focus)
-        kinds = ("topic", "compare", "story", "persona", "smalltalk", "unknown", "nonsense")
-        kind = rng.choices(kinds, (40, 7, 19, 8, 9, 16, 1))[0]
+        kinds = ("topic", "compare", "story", "persona", "smalltalk", "unknown", "nonsense", "echo")
+        kind = rng.choices(kinds, (37, 7, 17, 10, 10, 15, 1, 3))[0]
         return getattr(self, f"new_{kind}")(rng, focus)
 
     # New subjects -----------------------------------------------------------------------------------------------
@@ -74,9 +74,29 @@ class Planner:
         topic = rng.choice(self.content.topics)
         kind = rng.choices(("answer", "why", "example", "simple", "short", "more"), (62, 9, 9, 9, 9, 2))[0]
         frame = rng.choice(self.content.frames["topic"][kind])
+        if kind == "answer" and rng.random() < 0.5:
+            frame = self.free_wording(rng)
         set_focus(focus, "topic", topic=topic)
         user = as_typed(rng, frame.format(x=rng.choice(topic.aliases)))
         return Turn(user, topic.text(kind), f"topic/{topic.id}/{kind}")
+
+    def free_wording(self, rng: random.Random) -> str:
+        """A question composed of opener, core and closer; the name stands in at least one of them."""
+        parts = self.content.frames["wordings"]
+        opener = rng.choice(parts["openers"]) if rng.random() < 0.5 else ""
+        core = rng.choice([core for core in parts["cores"] if "{x}" in core + opener])
+        closer = rng.choice(parts["closers"]) if rng.random() < 0.3 else ""
+        return f"{opener}{core}{closer}{rng.choice(('?', '?', '.', ''))}"
+
+    def new_echo(self, rng: random.Random, focus: Focus) -> Turn:
+        """Repeating words: of little use, but it teaches to copy what was never seen, which stories need."""
+        words = self.content.stories
+        items = [pick_subject(rng, words).asked if rng.random() < 0.5 else invented_word(rng)
+                 for _ in range(rng.randint(1, 4))]
+        text = " ".join(items)
+        set_focus(focus, "none")
+        ask = rng.choice(self.content.frames["echo"]).replace("{x}", text)
+        return Turn(ask[:1].upper() + ask[1:] if rng.random() < 0.4 else ask, text, "echo")
 
     def new_compare(self, rng: random.Random, focus: Focus) -> Turn:
         if rng.random() < 0.7:
@@ -90,7 +110,7 @@ class Planner:
         return self.comparison(focus, user, first, second)
 
     def comparison(self, focus: Focus, user: str, first: Topic, second: Topic) -> Turn:
-        parts = [first.texts["short"], second.texts["short"]]
+        parts = [COMPARE_OPENING, first.texts["short"], second.texts["short"]]
         contrast = self.content.pairs.get(frozenset((first.id, second.id)))
         if contrast:
             parts.append(contrast)
