@@ -120,31 +120,25 @@ describe("a client that goes away", () => {
     return { numOpen: stats.numRunning! + stats.numWaiting!, numSteps: stats.numSteps! };
   };
 
-  test.each([true, false])("ends its generation (stream: %s)", async (stream) => {
+  /** `wrangler dev` tells the Worker of a closed connection only while it streams; the other case is in test/edge. */
+  test("ends its generation", async () => {
     const before = await stats();
     const gone = new AbortController();
-    const body = {
-      model,
-      messages: [{ role: "user", content: "Tell me a story." }],
-      max_tokens: 900,
-      ignore_eos: true,
-    };
-    const request = fetch(`${server.url}/v1/chat/completions`, {
+    const messages = [{ role: "user", content: "Tell me a story." }];
+    const response = await fetch(`${server.url}/v1/chat/completions`, {
       method: "POST",
       headers: JSON_HEADERS,
-      body: JSON.stringify({ ...body, stream }),
+      body: JSON.stringify({ model, messages, max_tokens: 900, ignore_eos: true, stream: true }),
       signal: gone.signal,
     });
-    if (stream) await (await request).body!.getReader().read();
-    while ((await stats()).numOpen === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await response.body!.getReader().read();
     gone.abort();
-    await request.catch(() => {});
     const deadlineMs = Date.now() + 30_000;
     while ((await stats()).numOpen > 0 && Date.now() < deadlineMs)
       await new Promise((resolve) => setTimeout(resolve, 20));
     const after = await stats();
     expect(after.numOpen).toBe(0);
-    expect(after.numSteps - before.numSteps).toBeLessThan(900);
+    expect(after.numSteps - before.numSteps).toBeLessThan(800);
   });
 });
 
