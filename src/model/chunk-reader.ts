@@ -1,8 +1,9 @@
 /**
- * Pulls large chunks from any byte stream. Where the stream can fill a buffer it is given (R2, static assets, fetch in
- * workerd), 256 KiB at a time: workerd's default reader hands out 4 KiB, which costs more in promises than in copying.
+ * Pulls large chunks from any byte stream. Where the stream can fill a buffer it is given (R2, static assets, fetch),
+ * it is given 64 KiB: workerd's default reader hands out 4 KiB at a time, and reading 64 MB from the R2 simulation took
+ * 1.8 s that way against 0.3 s this way. Its pipes fill no more than 64 KiB of a buffer, so a larger one is garbage.
  */
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 64 * 1024;
 
 export interface ChunkReader {
   /** Next chunk, never empty; null at the end. The chunk belongs to the caller. */

@@ -20,7 +20,7 @@ function fifthBit(view: DataView, at: number, i: number): number {
 }
 
 /** Six-bit scales and mins of the eight sub-blocks of Q4_K and Q5_K, in 12 bytes. */
-export function scalesAndMins(view: DataView, at: number): { scales: number[]; mins: number[] } {
+function scalesAndMins(view: DataView, at: number): { scales: number[]; mins: number[] } {
   const byte = (i: number) => view.getUint8(at + i);
   const scales: number[] = [];
   const mins: number[] = [];
