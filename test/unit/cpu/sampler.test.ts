@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { CpuBackend } from "../../../src/backends/cpu/cpu-backend.ts";
 import { KERNEL_SETS } from "../../../src/backends/cpu/kernel-set.ts";
+import { readGgufHeader } from "../../../src/model/gguf-reader.ts";
+import { memorySource } from "../../../src/model/source-memory.ts";
 import type { SamplingParams } from "../../../src/protocol/generate.ts";
 import { draw, NEUTRAL, rawLogits } from "../../contract/backend.contract.ts";
 import { distribution } from "../../support/reference-sampler.ts";
@@ -88,6 +90,25 @@ describe.each(KERNEL_SETS)("%s", (set) => {
     );
     expect(row!.token).toBe(second);
   });
+});
+
+test.each(KERNEL_SETS)("%s: logits of nothing but NaN give a token and −∞, not a trap", async (set) => {
+  const bytes = tinyModelBytes({ seed: 21 });
+  const header = await readGgufHeader(memorySource(bytes, "broken"));
+  const norm = header.tensors.find(({ name }) => name === "output_norm.weight")!;
+  new DataView(bytes.buffer).setFloat32(header.dataOffsetBytes + norm.offsetBytes, Number.NaN, true);
+  const backend = await loadBytes(bytes, set, { numBlocks: 4 });
+  const outputs = [
+    { ...draw(0, {}, [1, 1]), numLogprobs: 3 },
+    draw(0, { temperature: 1 }, [1, 1]),
+    draw(0, { temperature: 1, topK: 5, topP: 0.5, minP: 0.1, repetitionPenalty: 1.1 }, [1, 1]),
+  ];
+  const { rows } = backend.step({
+    copies: [],
+    sequences: [{ tokens: [1], startPosition: 0, blockTable: [0], outputs }],
+  });
+  expect(rows.map(({ token }) => token)).toEqual([0, 0, 0]);
+  expect(rows[0]).toMatchObject({ logprob: Number.NEGATIVE_INFINITY, top: [] });
 });
 
 /** First two words of philox4x32-10 for an all-zero key and counter (Random123's kat_vectors). */
