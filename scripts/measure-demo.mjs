@@ -111,6 +111,8 @@ async function startCold() {
   const persistTo = mkdtempSync(join(tmpdir(), "runnel-measure-"));
   const args = [START, "--port", String(port), "--persist-to", persistTo, "--no-warm"];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  // Whoever ends this script ends the server with it.
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => child.kill(signal));
   const ended = new Promise((resolve) => child.once("exit", resolve));
   await new Promise((resolve, reject) => {
     child.stdout.on("data", (chunk) => String(chunk).includes("runnel is ready") && resolve());
