@@ -51,10 +51,11 @@ const views = [
 ];
 
 for (const view of views) store.subscribe((state) => view.render(state));
-store.subscribe(showAddress);
 attachTheme(storage);
 controller.newChat();
 followAddress();
+// Only now: the first state drawn is no chat's, and must not replace the address that the page was opened with.
+store.subscribe(showAddress);
 store.flush();
 controller.refresh();
 composer.focusUnlessTouch();

@@ -4,6 +4,8 @@
  *
  * A lost stream is not a lost answer: the server goes on generating for its session, so the controller asks for the
  * session until it is done (`follow`), the same way that a reload in mid-answer finds its way back.
+ *
+ * Switching chats draws at once, not with the next frame: what is typed meanwhile belongs to the chat on screen.
  */
 import type { ChatClient } from "../net/client.ts";
 import { type Failure, failureOfException, isPassing } from "../net/failure.ts";
@@ -60,12 +62,14 @@ export class ChatController {
   newChat(): void {
     this.#store.dispatch({ type: "draftOpened" });
     this.#restoreDraft(this.#current.key);
+    this.#store.flush();
   }
 
   async open(id: string): Promise<void> {
     const isKnown = this.#store.state.conversations[id] !== undefined;
     this.#store.dispatch({ type: "sessionOpened", id });
     if (!isKnown) this.#restoreDraft(id);
+    this.#store.flush();
     await this.reload(id);
   }
 
@@ -147,6 +151,7 @@ export class ChatController {
     this.#streams.get(id)?.abort();
     this.#preferences.saveDraft(id, "");
     this.#store.dispatch({ type: "sessionDeleted", id });
+    this.#store.flush();
   }
 
   get #current(): Conversation {

@@ -12,14 +12,14 @@ let values: Map<string, string>;
 let page: ReturnType<typeof openPage>;
 
 /** Sleeps end when the test says so: nothing here waits for a clock. */
-function openPage() {
+function openPage(schedule = (draw: () => void) => draw()) {
   const storage: KeyValueStore = {
     getItem: (key) => values.get(key) ?? null,
     setItem: (key, value) => values.set(key, value),
     removeItem: (key) => values.delete(key),
   };
   const preferences = new Preferences(storage);
-  const store = new Store(initialState(preferences.model, true), (draw) => draw());
+  const store = new Store(initialState(preferences.model, true), schedule);
   const sleepers: (() => void)[] = [];
   let nowMs = 0;
   const controller = new ChatController({
@@ -53,6 +53,18 @@ async function send(text: string): Promise<void> {
   void page.controller.send(text);
   await settle();
 }
+
+test("another chat is on screen at once, before the next frame: what is typed next is for it", async () => {
+  const slow = openPage(() => {});
+  const drawn: string[] = [];
+  slow.store.subscribe((state) => drawn.push(currentConversation(state).key));
+  slow.controller.newChat();
+  expect(drawn).toEqual([slow.current().key]);
+  void slow.controller.open("a");
+  expect(drawn.at(-1)).toBe("a");
+  await slow.controller.delete("a");
+  expect(drawn.at(-1)).toBe(slow.current().key);
+});
 
 beforeEach(async () => {
   client = new ScriptedClient();
