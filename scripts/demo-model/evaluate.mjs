@@ -121,11 +121,13 @@ async function ask(url, model, messages) {
   const response = await fetch(new URL("/v1/chat/completions", url), {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ model, messages, temperature: 0, max_tokens: MAX_TOKENS }),
+    // No max_tokens: a server refuses one that a long conversation's context cannot hold.
+    body: JSON.stringify({ model, messages, temperature: 0 }),
   });
   if (!response.ok) throw new Error(`${response.status} from ${url}: ${(await response.text()).slice(0, 300)}`);
-  const choice = (await response.json()).choices[0];
-  return { reply: choice.message.content, ended: choice.finish_reason === "stop" };
+  const { choices, usage } = await response.json();
+  const ended = choices[0].finish_reason === "stop" && usage.completion_tokens <= MAX_TOKENS;
+  return { reply: choices[0].message.content, ended };
 }
 
 /** Plays one conversation with the model's own replies and judges every turn. */

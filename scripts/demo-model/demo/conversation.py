@@ -65,7 +65,7 @@ class Planner:
         if rng.random() < follow:
             return getattr(self, f"follow_{focus.kind}")(rng, focus)
         kinds = ("topic", "compare", "story", "persona", "smalltalk", "unknown", "nonsense", "echo")
-        kind = rng.choices(kinds, (37, 7, 17, 10, 10, 15, 1, 3))[0]
+        kind = rng.choices(kinds, (36, 8, 13, 17, 11, 15, 1, 2))[0]
         return getattr(self, f"new_{kind}")(rng, focus)
 
     # New subjects -----------------------------------------------------------------------------------------------
@@ -141,7 +141,8 @@ class Planner:
         return Turn(user, text, "story/new")
 
     def new_persona(self, rng: random.Random, focus: Focus) -> Turn:
-        entry = rng.choices(self.content.persona, [5, 3] + [1] * (len(self.content.persona) - 2))[0]
+        # Every wording as often as any other: the questions that people put in most ways come most often.
+        entry = rng.choices(self.content.persona, [len(e["asks"]) for e in self.content.persona])[0]
         set_focus(focus, "persona")
         return Turn(as_typed(rng, rng.choice(entry["asks"])), entry["reply"], f"persona/{entry['id']}")
 
