@@ -3,12 +3,14 @@
  * WGSL alike. Models are tiny and random; logits are compared with a float64 forward pass, and everything that must not
  * matter (chunks, blocks, batch mates) is compared bit for bit.
  */
+
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { SamplingParams } from "../../src/protocol/generate.ts";
 import { type Backend, BackendCrash, type RowOutput, type StepSequence } from "../../src/serving/backend.ts";
 import { argmax, referenceLogits } from "../support/reference-forward.ts";
 import { adjustedLogits, logSoftmax } from "../support/reference-sampler.ts";
+import { GREEDY } from "../support/sampling.ts";
 import { K_QUANT_SHAPE, type TinyModel, type TinyModelOptions, tinyModel } from "../support/tiny-model.ts";
 
 export interface ContractOptions {
@@ -72,17 +74,7 @@ const MODELS: Record<string, TinyModelOptions> = {
   },
 };
 
-export const NEUTRAL: SamplingParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logitBias: [],
-  seed: null,
-};
+export { GREEDY as NEUTRAL };
 
 export const rawLogits = (row: number): RowOutput => ({
   row,
@@ -98,7 +90,7 @@ export function draw(
   rngKey: [number, number],
   rngCounter = 0,
 ): RowOutput {
-  const sample = { params: { ...NEUTRAL, ...params }, rngKey, rngCounter, promptTokens: [], outputTokens: [] };
+  const sample = { params: { ...GREEDY, ...params }, rngKey, rngCounter, promptTokens: [], outputTokens: [] };
   return { row, sample, scoreToken: null, numLogprobs: null, wantLogits: false };
 }
 
@@ -339,10 +331,10 @@ export function backendContract(subject: ContractSubject): void {
           copies: [],
           sequences: [{ tokens, startPosition: 0, blockTable: blocks(0), outputs: [{ ...base, sample }, base] }],
         });
-        const expected = argmax(adjustedLogits(logits!, { ...NEUTRAL, ...params }, prompt, output));
+        const expected = argmax(adjustedLogits(logits!, { ...GREEDY, ...params }, prompt, output));
         expect(rows[0]!.token, JSON.stringify(params)).toBe(expected);
         // A second output of the row starts from the raw logits again.
-        expect(rows[1]!.token).toBe(argmax(adjustedLogits(logits!, { ...NEUTRAL, ...params }, [], [])));
+        expect(rows[1]!.token).toBe(argmax(adjustedLogits(logits!, { ...GREEDY, ...params }, [], [])));
       }
     });
 

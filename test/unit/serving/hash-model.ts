@@ -4,6 +4,7 @@
  * or missing block, a wrong position, a forgotten copy or a shared block that was written changes its output, or is
  * refused with a message. `generateAlone` computes the same model without any cache: the truth to compare with.
  */
+
 import type { SamplingParams } from "../../../src/protocol/generate.ts";
 import type {
   Backend,
@@ -16,18 +17,9 @@ import type {
   StepSequence,
 } from "../../../src/serving/backend.ts";
 import { fmix32 } from "../../../src/serving/block-hash.ts";
+import { GREEDY } from "../../support/sampling.ts";
 
-export const GREEDY: SamplingParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logitBias: [],
-  seed: null,
-};
+export { GREEDY };
 
 /** State of a position: its token, its place, and the states of all positions before it. */
 function stateOf(token: number, position: number, history: (position: number) => number): number {
