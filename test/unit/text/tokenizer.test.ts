@@ -17,20 +17,25 @@ import {
 
 const CONFIG = { eos_token: "<|im_end|>" };
 
-function under(tokenizer: LibraryTokenizer, tokens: string[], controlTexts: string[], addsSpace: boolean) {
+function under(
+  tokenizer: LibraryTokenizer,
+  tokens: string[],
+  controlTexts: string[],
+  spaces: { addsSpace: boolean; readsMarkAsSpace: boolean },
+) {
   return {
     tokenizer,
     control: Object.fromEntries(controlTexts.map((text) => [text, tokens.indexOf(text)])),
     userDefined: { text: USER_DEFINED_TEXT, id: tokens.indexOf(USER_DEFINED_TEXT) },
-    addsSpace,
+    ...spaces,
   };
 }
 
 const CHATML = ["<|im_start|>", "<|im_end|>"];
 const byteLevel = (tokenizer: LibraryTokenizer) =>
-  under(tokenizer, tinyByteLevel().tokens, [...CHATML, "<|endoftext|>"], false);
+  under(tokenizer, tinyByteLevel().tokens, [...CHATML, "<|endoftext|>"], { addsSpace: false, readsMarkAsSpace: false });
 const sentencePiece = (tokenizer: LibraryTokenizer, addsSpace = true) =>
-  under(tokenizer, tinySentencePiece().tokens, [...CHATML, "<s>", "</s>"], addsSpace);
+  under(tokenizer, tinySentencePiece().tokens, [...CHATML, "<s>", "</s>"], { addsSpace, readsMarkAsSpace: true });
 
 tokenizerContract("GGUF, byte-level", () => byteLevel(fromGguf(byteLevelMetadata())));
 tokenizerContract("GGUF, byte-level, ignoring merges", () =>
