@@ -4,7 +4,8 @@
  * Takes every `DIR/models/…/X.gguf` of a supported architecture and type that has `X.expected.json` beside it, on every
  * kernel set, with an f32 and (for information) an f16 KV cache. Exit code 1 when any bound is missed.
  *
- * Bounds: F32 weights, largest |difference| of a logit 1e-3; others, NMSE against the dequantized weights at most 1.25 ×
+ * Bounds: F32 weights, largest |difference| of a logit 1e-3, of models with GELU 1e-2 (llama.cpp reads it from a 16-bit
+ * table, up to 3e-3 off); others, NMSE against the dequantized weights at most 1.25 ×
  * what llama.cpp's own arithmetic has there; stories260K, the first 180 greedy tokens equal.
  */
 import { globSync, readFileSync } from "node:fs";
@@ -15,6 +16,7 @@ import { KERNEL_SETS, type KernelSet } from "../src/backends/cpu/kernel-set.ts";
 import type { KvPrecision } from "../src/backends/cpu/memory-plan.ts";
 import { ModelError } from "../src/model/errors.ts";
 import { readGguf } from "../src/model/gguf-reader.ts";
+import type { ModelSpec } from "../src/model/model-spec.ts";
 import { specFromGguf } from "../src/model/spec-from-gguf.ts";
 import type { RowOutput } from "../src/serving/backend.ts";
 import { kernelModules } from "../test/support/kernel-modules.ts";
@@ -22,7 +24,7 @@ import { nodeFileSource } from "../test/support/node-file-source.ts";
 import { referenceLogits } from "../test/support/reference-forward.ts";
 import { readWeights } from "../test/support/tiny-model.ts";
 
-const F32_DIFFERENCE_MAX = 1e-3;
+const F32_DIFFERENCE_MAX: Record<ModelSpec["activation"], number> = { silu: 1e-3, "gelu-tanh": 1e-2 };
 const NMSE_RATIO_MAX = 1.25;
 const NUM_GREEDY_TOKENS = 180;
 
@@ -47,21 +49,21 @@ interface Verdict {
   passed: boolean;
 }
 
+interface Loaded {
+  backend: CpuBackend;
+  spec: ModelSpec;
+}
+
 const LOGITS_ONLY = { sample: null, scoreToken: null, numLogprobs: null, wantLogits: true };
 
-async function load(
-  path: string,
-  set: KernelSet,
-  kvPrecision: KvPrecision,
-  pkg: string | undefined,
-): Promise<CpuBackend> {
+async function load(path: string, set: KernelSet, kvPrecision: KvPrecision, pkg: string | undefined): Promise<Loaded> {
   const source = nodeFileSource(path);
   const { header, data } = await readGguf(source);
   try {
     const spec = specFromGguf(header, source.name);
     const modules = kernelModules([set], pkg);
     const options = { kvPrecision, maxBatchTokens: 64, maxBatchSequences: 1, contextLength: 512 };
-    return await CpuBackend.load({ modules, header, data, spec, options });
+    return { backend: await CpuBackend.load({ modules, header, data, spec, options }), spec };
   } catch (error) {
     await data.cancel();
     throw error;
@@ -105,16 +107,17 @@ function maxDifference(logits: Float32Array[], expected: ExpectedLogits): number
   return max;
 }
 
-async function verifyRandomModel(backend: CpuBackend, expected: Expected, path: string): Promise<Verdict> {
+async function verifyRandomModel({ backend, spec }: Loaded, expected: Expected, path: string): Promise<Verdict> {
   const logits = logitsOf(backend, expected.prompt_ids);
   const { native, dequantized } = expected;
   if (dequantized === undefined) {
     const difference = maxDifference(logits, native!);
-    return { text: `max |difference| ${difference.toExponential(2)}`, passed: difference <= F32_DIFFERENCE_MAX };
+    const passed = difference <= F32_DIFFERENCE_MAX[spec.activation];
+    return { text: `max |difference| ${difference.toExponential(2)}`, passed };
   }
   // The file holds the dequantized logits whole for the last position only. The float64 reference, which agrees with
   // those (checked by test/support/check-fixtures.ts), has them for all, and one position alone says little.
-  const { spec, weights } = await readWeights(readFileSync(path), path);
+  const { weights } = await readWeights(readFileSync(path), path);
   const exact = referenceLogits(spec, weights, expected.prompt_ids);
   const error = nmse(logits, exact);
   const theirs = expected.nmse_native_vs_dequantized!;
@@ -126,7 +129,7 @@ async function verifyRandomModel(backend: CpuBackend, expected: Expected, path: 
   return { text, passed: ratio <= NMSE_RATIO_MAX };
 }
 
-function verifyTrainedModel(backend: CpuBackend, expected: Expected): Verdict {
+function verifyTrainedModel({ backend, spec }: Loaded, expected: Expected): Verdict {
   const wanted = expected.greedy_ids!;
   let logits = logitsOf(backend, expected.prompt_ids);
   let difference = 0;
@@ -149,7 +152,7 @@ function verifyTrainedModel(backend: CpuBackend, expected: Expected): Verdict {
   }
   return {
     text: `greedy text equal for ${numEqual}/${wanted.length} tokens, max |difference| ${difference.toExponential(2)}`,
-    passed: numEqual >= NUM_GREEDY_TOKENS && difference <= F32_DIFFERENCE_MAX,
+    passed: numEqual >= NUM_GREEDY_TOKENS && difference <= F32_DIFFERENCE_MAX[spec.activation],
   };
 }
 
@@ -171,9 +174,9 @@ for (const path of globSync(join(values.fixtures, "models/**/*.gguf")).sort()) {
   for (const kvPrecision of ["f32", "f16"] as const) {
     for (const set of sets) {
       try {
-        const backend = await load(path, set, kvPrecision, values.pkg);
+        const loaded = await load(path, set, kvPrecision, values.pkg);
         const verify = expected.greedy_ids === undefined ? verifyRandomModel : verifyTrainedModel;
-        const { text, passed } = await verify(backend, expected, path);
+        const { text, passed } = await verify(loaded, expected, path);
         const counted = kvPrecision === "f32";
         if (counted && passed) numPassed++;
         if (counted && !passed) numMissed++;

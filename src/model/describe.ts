@@ -2,7 +2,7 @@
 import type { GgmlTypeName, GgufHeader } from "./gguf.ts";
 
 export interface ModelDescription {
-  /** Elements of all tensors but `rope_freqs`, which is a table. A tied head counts once. */
+  /** Elements of all tensors but rope factors, which are tables. A tied head counts once. */
   numParameters: number;
   /** Type of most weights. A mix such as "Q4_K_M" has no type of its own, and may be mostly another one. */
   quantization: GgmlTypeName;
@@ -21,7 +21,7 @@ export interface TypeShare {
 export function describeModel(header: GgufHeader): ModelDescription {
   const shares = new Map<GgmlTypeName, TypeShare>();
   for (const { name, type, dims, sizeBytes } of header.tensors) {
-    if (name === "rope_freqs.weight") continue;
+    if (/^rope_(freqs|factors_(long|short))\.weight$/.test(name)) continue;
     const share = shares.get(type) ?? { type, numTensors: 0, numElements: 0, sizeBytes: 0 };
     share.numTensors++;
     share.numElements += dims.reduce((product, dim) => product * dim, 1);

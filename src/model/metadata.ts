@@ -2,7 +2,7 @@
  * Typed look-ups in GGUF metadata. A key that is there with the wrong type or range is an error by name and value,
  * never silently the default.
  */
-import { ModelError } from "./errors.ts";
+import { contradiction, ModelError } from "./errors.ts";
 import type { GgufHeader, GgufValue } from "./gguf.ts";
 
 export class Metadata {
@@ -65,6 +65,52 @@ export class Metadata {
       "corrupt",
       `${this.#sourceName}: "${key}" is ${describeValue(value)}; it must be ${expected}.`,
     );
+  }
+}
+
+/** The keys of one architecture, by their names without its prefix. */
+export class ModelKeys {
+  readonly sourceName: string;
+  readonly #meta: Metadata;
+  readonly #architecture: string;
+
+  constructor(meta: Metadata, architecture: string, sourceName: string) {
+    this.#meta = meta;
+    this.#architecture = architecture;
+    this.sourceName = sourceName;
+  }
+
+  /** As it is in the file, for messages. */
+  name(key: string): string {
+    return `${this.#architecture}.${key}`;
+  }
+
+  has(key: string): boolean {
+    return this.#meta.has(this.name(key));
+  }
+
+  string(key: string): string | null {
+    return this.#meta.string(this.name(key));
+  }
+
+  number(key: string): number | null {
+    return this.#meta.number(this.name(key));
+  }
+
+  integer(key: string, min: number): number | null {
+    return this.#meta.integer(this.name(key), min);
+  }
+
+  /** An integer of at least 1. */
+  required(key: string): number {
+    return this.#meta.required(this.name(key), this.integer(key, 1));
+  }
+
+  /** A number above 0. @param fallback null: the key must be there */
+  positive(key: string, fallback: number | null): number {
+    const value = this.#meta.required(this.name(key), this.number(key) ?? fallback);
+    if (value <= 0) throw contradiction(this.sourceName, `"${this.name(key)}" is ${value}; it must be more than 0`);
+    return value;
   }
 }
 

@@ -20,10 +20,19 @@ export interface ModelSpec {
   vocabSize: number;
   /** Positions the model was trained on. */
   contextLength: number;
+  /** RMSNorm, or LayerNorm with biases. Norms of heads and norms after a block are RMSNorm always. */
+  norm: "rms" | "layer";
   normEpsilon: number;
-  rope: RopeSpec;
-  /** SwiGLU: silu(gate) · up. */
-  activation: "silu";
+  /** Multiplies the token embedding. */
+  embeddingScale: number;
+  /** Multiplies q·k. */
+  attentionScale: number;
+  /** Of layers that see all keys; null where positions are learned (`tensors.positionEmbedding`). */
+  rope: RopeSpec | null;
+  /** null: every layer sees all keys. */
+  slidingWindow: SlidingWindow | null;
+  /** activation(gate) · up, or activation(up) in layers without a gate. */
+  activation: "silu" | "gelu-tanh";
   /** The LM head is token_embd itself. */
   tiedHead: boolean;
   /** Where each role's weights are in the file. */
@@ -38,27 +47,95 @@ export interface RopeSpec {
   pairing: "interleaved" | "half-split";
   /** Linear position scaling: positions are divided by it; 1 = none. */
   linearScale: number;
-  /** Optional divisors of the frequencies, numDims/2 of them (`rope_freqs.weight`, Llama 3.x). */
+  /** Multiplies cosine and sine; 1 but for LongRoPE. */
+  magnitude: number;
+  /** Optional divisors of the frequencies, numDims/2 of them (`rope_freqs`, Llama 3.x; `rope_factors_short`, Phi-3). */
   freqFactors: GgufTensorInfo | null;
+  /** Take the place of `freqFactors` where the context is longer than `beyondTokens`. */
+  longFactors: { tensor: GgufTensorInfo; beyondTokens: number } | null;
+}
+
+/** Local attention: a key is visible while it is less than `numTokens` positions back. */
+export interface SlidingWindow {
+  numTokens: number;
+  /** For each layer; the others see all keys. */
+  isLocal: boolean[];
+  /** Of local layers. The same object as the model's where they rotate alike. */
+  rope: RopeSpec | null;
 }
 
 /** Every matrix is [out, in]: GGUF stores it with ne = (in, out), rows of `in` elements one after another. */
 export interface ModelTensors {
-  tokenEmbedding: GgufTensorInfo;
-  outputNorm: GgufTensorInfo;
+  tokenEmbedding: RoleTensor;
+  /** [positions, dModel], added to the token embedding. */
+  positionEmbedding: RoleTensor | null;
+  outputNorm: RoleTensor;
+  outputNormBias: RoleTensor | null;
   /** null when tied. */
-  output: GgufTensorInfo | null;
+  output: RoleTensor | null;
   layers: LayerTensors[];
 }
 
-export interface LayerTensors {
-  attnNorm: GgufTensorInfo;
-  attnQ: GgufTensorInfo;
-  attnK: GgufTensorInfo;
-  attnV: GgufTensorInfo;
-  attnOutput: GgufTensorInfo;
-  ffnNorm: GgufTensorInfo;
-  ffnGate: GgufTensorInfo;
-  ffnUp: GgufTensorInfo;
-  ffnDown: GgufTensorInfo;
+/**
+ * The weights of one role. Where a file keeps several roles in one tensor (`attn_qkv`), this is the part of its rows
+ * that belongs to the role, and what it says of dims, offset and size is of that part.
+ */
+export interface RoleTensor extends GgufTensorInfo {
+  /** The tensor in the file. */
+  stored: GgufTensorInfo;
+  /** First row in it; of a vector, first element. */
+  firstRow: number;
 }
+
+export interface LayerTensors {
+  attnNorm: RoleTensor;
+  attnNormBias: RoleTensor | null;
+  attnQ: RoleTensor;
+  attnK: RoleTensor;
+  attnV: RoleTensor;
+  attnQBias: RoleTensor | null;
+  attnKBias: RoleTensor | null;
+  attnVBias: RoleTensor | null;
+  /** Norms of each head, before rope. */
+  attnQNorm: RoleTensor | null;
+  attnKNorm: RoleTensor | null;
+  attnOutput: RoleTensor;
+  attnOutputBias: RoleTensor | null;
+  /** Norm of the attention's result, before it is added to the residual stream. */
+  attnPostNorm: RoleTensor | null;
+  ffnNorm: RoleTensor;
+  ffnNormBias: RoleTensor | null;
+  ffnGate: RoleTensor | null;
+  ffnUp: RoleTensor;
+  ffnUpBias: RoleTensor | null;
+  ffnDown: RoleTensor;
+  ffnDownBias: RoleTensor | null;
+  ffnPostNorm: RoleTensor | null;
+}
+
+export type LayerRole = keyof LayerTensors;
+
+/** In the order of the computation, which is also that of the engine's descriptor. */
+export const LAYER_ROLES = [
+  "attnNorm",
+  "attnNormBias",
+  "attnQ",
+  "attnK",
+  "attnV",
+  "attnQBias",
+  "attnKBias",
+  "attnVBias",
+  "attnQNorm",
+  "attnKNorm",
+  "attnOutput",
+  "attnOutputBias",
+  "attnPostNorm",
+  "ffnNorm",
+  "ffnNormBias",
+  "ffnGate",
+  "ffnUp",
+  "ffnUpBias",
+  "ffnDown",
+  "ffnDownBias",
+  "ffnPostNorm",
+] as const satisfies readonly LayerRole[];

@@ -3,17 +3,18 @@
  * shape and type of every tensor, and that nothing in the file is left unexplained. After this, a backend does not
  * look at metadata again.
  */
-import { ARCHITECTURES, type ArchitectureTable, type TensorRule, type Widths } from "./architectures.ts";
+import { ARCHITECTURES, type ArchitectureTable, type Widths } from "./architectures.ts";
 import { contradiction, ModelError } from "./errors.ts";
 import { GGML_BLOCK, type GgufHeader } from "./gguf.ts";
-import { Metadata } from "./metadata.ts";
-import type { LayerTensors, ModelSpec, RopeSpec } from "./model-spec.ts";
+import { readLayers } from "./layer-tensors.ts";
+import { Metadata, ModelKeys } from "./metadata.ts";
+import type { ModelSpec } from "./model-spec.ts";
+import { readRope } from "./rope-from-gguf.ts";
+import { readSlidingWindow } from "./sliding-window.ts";
 import { TensorFinder } from "./tensor-finder.ts";
 
 /** The only layout of quantized blocks in use since 2023; `general.quantization_version` says so. */
 const QUANTIZATION_VERSION = 2;
-
-const ROPE_FREQS = "rope_freqs.weight";
 
 /**
  * @param sourceName for messages
@@ -26,22 +27,26 @@ export function specFromGguf(header: GgufHeader, sourceName: string): ModelSpec 
   checkNeutralKeys(header, architecture, table, sourceName);
   checkQuantizationVersion(header, meta, sourceName);
 
-  const key = (name: string) => `${architecture}.${name}`;
-  const required = (name: string, min = 1) => meta.required(key(name), meta.integer(key(name), min));
-  const numLayers = required("block_count");
-  const dModel = required("embedding_length");
-  const ffnDim = required("feed_forward_length");
-  const heads = readHeads(meta, key, dModel, sourceName);
+  const numbers = new ModelKeys(meta, architecture, sourceName);
+  const numLayers = numbers.required("block_count");
+  const dModel = numbers.required("embedding_length");
+  const ffnDim = numbers.required("feed_forward_length");
+  const contextLength = numbers.required("context_length");
+  const heads = readHeads(numbers, dModel);
   const finder = new TensorFinder(header, sourceName);
   const vocabSize = readVocabSize(header, finder, table, sourceName);
   const widths: Widths = {
     dModel,
     ffnDim,
     vocabSize,
+    contextLength,
+    headDim: heads.headDim,
     qDim: heads.numHeads * heads.headDim,
     kvDim: heads.numKvHeads * heads.headDim,
   };
+  const rope = table.rope === null ? null : readRope(numbers, table.rope, { ...heads, contextLength }, finder);
   const output = finder.optional(table.output, "", widths);
+  const whole = { contextLength, numLayers, rope };
   const spec: ModelSpec = {
     architecture,
     numLayers,
@@ -49,14 +54,20 @@ export function specFromGguf(header: GgufHeader, sourceName: string): ModelSpec 
     ...heads,
     ffnDim,
     vocabSize,
-    contextLength: readContextLength(meta, key),
-    normEpsilon: readPositive(meta, key("attention.layer_norm_rms_epsilon"), null, sourceName),
-    rope: readRope(meta, key, heads.headDim, table, finder, sourceName),
-    activation: "silu",
+    contextLength,
+    norm: table.norm,
+    normEpsilon: numbers.positive(NORM_EPSILON[table.norm], null),
+    embeddingScale: table.scalesEmbedding ? Math.sqrt(dModel) : 1,
+    attentionScale: 1 / Math.sqrt(heads.headDim),
+    rope,
+    slidingWindow: readSlidingWindow(numbers, table.window, whole),
+    activation: table.activation,
     tiedHead: output === null,
     tensors: {
       tokenEmbedding: finder.required(table.tokenEmbedding, "", widths),
+      positionEmbedding: table.positionEmbedding && finder.required(table.positionEmbedding, "", widths),
       outputNorm: finder.required(table.outputNorm, "", widths),
+      outputNormBias: table.outputNormBias && finder.required(table.outputNormBias, "", widths),
       output,
       layers: readLayers(numLayers, table, finder, widths),
     },
@@ -64,6 +75,8 @@ export function specFromGguf(header: GgufHeader, sourceName: string): ModelSpec 
   finder.refuseUnused(architecture);
   return spec;
 }
+
+const NORM_EPSILON = { rms: "attention.layer_norm_rms_epsilon", layer: "attention.layer_norm_epsilon" } as const;
 
 function tableOf(architecture: string, sourceName: string): ArchitectureTable {
   if (Object.hasOwn(ARCHITECTURES, architecture)) return ARCHITECTURES[architecture]!;
@@ -101,23 +114,25 @@ function checkQuantizationVersion(header: GgufHeader, meta: Metadata, sourceName
   );
 }
 
-type Key = (name: string) => string;
-
-function readHeads(meta: Metadata, key: Key, dModel: number, sourceName: string) {
-  const numHeads = meta.required(key("attention.head_count"), meta.integer(key("attention.head_count"), 1));
-  const numKvHeads = meta.integer(key("attention.head_count_kv"), 1) ?? numHeads;
+function readHeads(keys: ModelKeys, dModel: number) {
+  const { sourceName } = keys;
+  const numHeads = keys.required("attention.head_count");
+  const numKvHeads = keys.integer("attention.head_count_kv", 1) ?? numHeads;
   if (numHeads % numKvHeads !== 0) {
     throw contradiction(
       sourceName,
-      `"${key("attention.head_count_kv")}" is ${numKvHeads}, which does not divide the ${numHeads} heads`,
+      `"${keys.name("attention.head_count_kv")}" is ${numKvHeads}, which does not divide the ${numHeads} heads`,
     );
   }
-  const keyLength = meta.integer(key("attention.key_length"), 1);
+  const keyLength = keys.integer("attention.key_length", 1);
   if (keyLength === null && dModel % numHeads !== 0) {
-    throw contradiction(sourceName, `"${key("embedding_length")}" is ${dModel}, which ${numHeads} heads do not divide`);
+    throw contradiction(
+      sourceName,
+      `"${keys.name("embedding_length")}" is ${dModel}, which ${numHeads} heads do not divide`,
+    );
   }
   const headDim = keyLength ?? dModel / numHeads;
-  const valueDim = meta.integer(key("attention.value_length"), 1) ?? headDim;
+  const valueDim = keys.integer("attention.value_length", 1) ?? headDim;
   if (valueDim !== headDim) {
     throw new ModelError(
       "unsupported_architecture",
@@ -125,13 +140,6 @@ function readHeads(meta: Metadata, key: Key, dModel: number, sourceName: string)
     );
   }
   return { numHeads, numKvHeads, headDim };
-}
-
-/** Inside its window a sliding-window model computes full attention, so the window is as far as it may go. */
-function readContextLength(meta: Metadata, key: Key): number {
-  const contextLength = meta.required(key("context_length"), meta.integer(key("context_length"), 1));
-  const window = meta.integer(key("attention.sliding_window"), 0) ?? 0;
-  return window === 0 ? contextLength : Math.min(window, contextLength);
 }
 
 /** Rows of the embedding. A vocabulary in the same file must agree with it, or ids would point past the matrix. */
@@ -146,59 +154,4 @@ function readVocabSize(header: GgufHeader, finder: TensorFinder, table: Architec
     );
   }
   return vocabSize;
-}
-
-function readRope(
-  meta: Metadata,
-  key: Key,
-  headDim: number,
-  table: ArchitectureTable,
-  finder: TensorFinder,
-  sourceName: string,
-): RopeSpec {
-  const numDims = meta.integer(key("rope.dimension_count"), 1) ?? headDim;
-  if (numDims !== headDim || numDims % 2 !== 0) {
-    throw contradiction(
-      sourceName,
-      `"${key("rope.dimension_count")}" is ${numDims}; it must be even and the head size, ${headDim}`,
-    );
-  }
-  return {
-    base: readPositive(meta, key("rope.freq_base"), table.ropeBaseDefault, sourceName),
-    numDims,
-    pairing: table.ropePairing,
-    linearScale: readLinearScale(meta, key, sourceName),
-    freqFactors: finder.vector(ROPE_FREQS, numDims / 2),
-  };
-}
-
-function readLinearScale(meta: Metadata, key: Key, sourceName: string): number {
-  const type = meta.string(key("rope.scaling.type")) ?? "linear";
-  if (type === "none") return 1;
-  if (type !== "linear") {
-    throw new ModelError(
-      "unsupported_architecture",
-      `${sourceName} scales rope by the method ${JSON.stringify(type)} ("${key("rope.scaling.type")}"), which is not ` +
-        "supported. Supported: none, linear, and the factors of a rope_freqs tensor.",
-    );
-  }
-  // Files from 2023 call the factor rope.scale_linear. Converters write 0 for "not scaled".
-  const name = meta.has(key("rope.scaling.factor")) ? "rope.scaling.factor" : "rope.scale_linear";
-  return meta.number(key(name)) === 0 ? 1 : readPositive(meta, key(name), 1, sourceName);
-}
-
-function readPositive(meta: Metadata, key: string, fallback: number | null, sourceName: string): number {
-  const value = meta.required(key, meta.number(key) ?? fallback);
-  if (value <= 0) throw contradiction(sourceName, `"${key}" is ${value}; it must be more than 0`);
-  return value;
-}
-
-function readLayers(numLayers: number, table: ArchitectureTable, finder: TensorFinder, widths: Widths): LayerTensors[] {
-  const roles = Object.entries(table.layer) as [keyof LayerTensors, TensorRule][];
-  const layers: LayerTensors[] = [];
-  for (let i = 0; i < numLayers; i++) {
-    const found = roles.map(([role, rule]) => [role, finder.required(rule, `blk.${i}.`, widths)] as const);
-    layers.push(Object.fromEntries(found) as unknown as LayerTensors);
-  }
-  return layers;
 }

@@ -4,6 +4,7 @@
 import type { TensorRule, Widths } from "./architectures.ts";
 import { contradiction, ModelError } from "./errors.ts";
 import type { GgufHeader, GgufTensorInfo } from "./gguf.ts";
+import type { RoleTensor } from "./model-spec.ts";
 
 export class TensorFinder {
   readonly #byName: Map<string, GgufTensorInfo>;
@@ -22,25 +23,29 @@ export class TensorFinder {
     throw new ModelError("missing", `${this.#sourceName} has no tensor "${name}", which its architecture needs.`);
   }
 
-  required(rule: TensorRule, prefix: string, widths: Widths): GgufTensorInfo {
-    const tensor = this.find(prefix + rule.name);
-    const { shape } = rule;
-    if ("vector" in shape) this.#checkVector(tensor, widths[shape.vector]);
-    else this.#checkDims(tensor, [widths[shape.in], widths[shape.out]]);
-    this.#unused.delete(tensor.name);
-    return tensor;
+  has(name: string): boolean {
+    return this.#byName.has(name);
   }
 
-  optional(rule: TensorRule, prefix: string, widths: Widths): GgufTensorInfo | null {
-    return this.#byName.has(prefix + rule.name) ? this.required(rule, prefix, widths) : null;
+  required({ name, shape }: TensorRule, prefix: string, widths: Widths): RoleTensor {
+    if ("vector" in shape) return this.vector(prefix + name, widths[shape.vector]);
+    return this.matrix(prefix + name, { out: widths[shape.out], in: widths[shape.in] });
   }
 
-  vector(name: string, length: number): GgufTensorInfo | null {
-    const tensor = this.#byName.get(name);
-    if (tensor === undefined) return null;
+  optional(rule: TensorRule, prefix: string, widths: Widths): RoleTensor | null {
+    return this.has(prefix + rule.name) ? this.required(rule, prefix, widths) : null;
+  }
+
+  vector(name: string, length: number): RoleTensor {
+    const tensor = this.find(name);
     this.#checkVector(tensor, length);
-    this.#unused.delete(name);
-    return tensor;
+    return this.#use(tensor);
+  }
+
+  matrix(name: string, dims: { out: number; in: number }): RoleTensor {
+    const tensor = this.find(name);
+    this.#checkDims(tensor, [dims.in, dims.out]);
+    return this.#use(tensor);
   }
 
   /** A bias or norm that no rule asked for would be missing from the computation. */
@@ -53,6 +58,11 @@ export class TensorFinder {
       `${this.#sourceName} has ${names.length} tensors that the ${architecture} architecture does not explain: ` +
         `${some.join(", ")}${names.length > some.length ? ", …" : ""}. Its results would be wrong without them.`,
     );
+  }
+
+  #use(tensor: GgufTensorInfo): RoleTensor {
+    this.#unused.delete(tensor.name);
+    return { ...tensor, stored: tensor, firstRow: 0 };
   }
 
   #checkVector(tensor: GgufTensorInfo, length: number): void {

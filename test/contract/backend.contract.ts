@@ -8,6 +8,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { SamplingParams } from "../../src/protocol/generate.ts";
 import { type Backend, BackendCrash, type RowOutput, type StepSequence } from "../../src/serving/backend.ts";
+import { u32 } from "../support/gguf-writer.ts";
 import { argmax, referenceLogits } from "../support/reference-forward.ts";
 import { adjustedLogits, logSoftmax } from "../support/reference-sampler.ts";
 import { GREEDY } from "../support/sampling.ts";
@@ -44,6 +45,25 @@ const OPTIONS: ContractOptions = {
 
 const MODELS: Record<string, TinyModelOptions> = {
   "F32, grouped queries, untied": { seed: 11, tied: false, ropeFreqs: true },
+  "qwen2: biases": { seed: 21, architecture: "qwen2", numKvHeads: 1 },
+  "qwen3: norms of heads, which are wider than the model": { seed: 22, architecture: "qwen3", headDim: 32 },
+  "gemma3: local layers, norms after, GELU": { seed: 23, architecture: "gemma3", numLayers: 7, slidingWindow: 6 },
+  "phi3: fused tensors, a partial rotation": {
+    seed: 24,
+    architecture: "phi3",
+    tied: false,
+    weightType: (tensor) => (tensor.includes("attn_qkv") ? "Q4_0" : "Q8_0"),
+    metadata: { "phi3.rope.dimension_count": u32(12) },
+  },
+  "gpt2: LayerNorm, learned positions, an FFN without a gate": { seed: 25, architecture: "gpt2", numKvHeads: 4 },
+  "mistral: a window in every layer, 3 queries a key, F16": {
+    seed: 26,
+    architecture: "mistral",
+    numHeads: 6,
+    headDim: 12,
+    slidingWindow: 5,
+    weightType: "F16",
+  },
   "4 to 8 bits mixed": {
     seed: 12,
     weightType: (tensor) =>

@@ -15,7 +15,8 @@ const { spec: TINY, header: TINY_HEADER } = await tinyModel({ weightType: "Q8_0"
 
 /** A spec whose embedding alone weighs so much: nothing of it has to exist to be planned. */
 function withVocabulary(vocabSize: number, change: Partial<ModelSpec> = {}): ModelSpec {
-  const tokenEmbedding: GgufTensorInfo = { ...TINY.tensors.tokenEmbedding, dims: [TINY.dModel, vocabSize] };
+  const stored: GgufTensorInfo = { ...TINY.tensors.tokenEmbedding.stored, dims: [TINY.dModel, vocabSize] };
+  const tokenEmbedding = { ...stored, stored, firstRow: 0 };
   return { ...TINY, vocabSize, tensors: { ...TINY.tensors, tokenEmbedding }, ...change };
 }
 

@@ -11,9 +11,13 @@ import { ModelError } from "../../src/model/errors.ts";
 import { referenceLogits } from "./reference-forward.ts";
 import { readWeights } from "./tiny-model.ts";
 
-/** llama.cpp computes in f32, the reference in f64: what their roundings may differ by. */
+/**
+ * llama.cpp computes in f32, the reference in f64: what their roundings may differ by. With GELU, what the 16-bit table
+ * that llama.cpp reads it from is off.
+ */
 const F32_DIFFERENCE_MAX = 1e-4;
 const QUANTIZED_DIFFERENCE_MAX = 1e-3;
+const GELU_DIFFERENCE_MAX = 1e-2;
 
 /** All logits at the last position, and [id, logit] of the highest at every position. */
 interface ExpectedLogits {
@@ -31,7 +35,7 @@ interface Expected {
   logits?: { input_position: number; full: number[] }[];
 }
 
-async function maxDifference(path: string, expected: Expected): Promise<number> {
+async function maxDifference(path: string, expected: Expected): Promise<{ difference: number; limit: number }> {
   const { spec, weights } = await readWeights(readFileSync(path), path);
   const tokens = [...expected.prompt_ids, ...(expected.greedy_ids ?? [])];
   const logits = referenceLogits(spec, weights, tokens);
@@ -51,7 +55,8 @@ async function maxDifference(path: string, expected: Expected): Promise<number> 
       compare(input_position, id, value);
     });
   }
-  return max;
+  const exactLimit = expected.dequantized === undefined ? F32_DIFFERENCE_MAX : QUANTIZED_DIFFERENCE_MAX;
+  return { difference: max, limit: spec.activation === "gelu-tanh" ? GELU_DIFFERENCE_MAX : exactLimit };
 }
 
 const { values } = parseArgs({ options: { fixtures: { type: "string" } } });
@@ -61,8 +66,7 @@ let numFailed = 0;
 for (const path of globSync(join(values.fixtures, "models/**/*.gguf")).sort()) {
   const expected = JSON.parse(readFileSync(path.replace(/\.gguf$/, ".expected.json"), "utf8")) as Expected;
   try {
-    const difference = await maxDifference(path, expected);
-    const limit = expected.dequantized === undefined ? F32_DIFFERENCE_MAX : QUANTIZED_DIFFERENCE_MAX;
+    const { difference, limit } = await maxDifference(path, expected);
     if (difference > limit) numFailed++;
     const verdict = difference <= limit ? "ok  " : "FAIL";
     console.log(`${verdict} ${path}: max |difference| ${difference.toExponential(2)}, limit ${limit}`);

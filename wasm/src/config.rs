@@ -1,24 +1,13 @@
 //! The model descriptor: u32 words that the host writes once (`src/backends/cpu/model-descriptor.ts` is its other half).
-//!
-//! ```text
-//! word 0 …   CONFIG_WORDS words, in the order of `Config` (f32 as bits, addresses in bytes)
-//! then       token embedding, output norm, output, then LAYER_TENSORS for each layer;
-//!            a tensor is 4 words: format id, rows, cols, address (0 = absent)
-//! ```
-//! Vectors (norms) are plain f32 and have rows = 1.
+//! CONFIG_WORDS words in the order of `Config` (f32 as bits, addresses in bytes), then what `layers.rs` reads.
 
-use crate::block_format::Format;
-use crate::matrix::Matrix;
 use crate::memory::{in_memory, view};
 use crate::scratch::Scratch;
 use crate::step::RESULT_WORDS;
 
 /// Raised whenever the descriptor, the step words or a packed layout change.
 pub const ABI_VERSION: u32 = 1;
-const CONFIG_WORDS: usize = 27;
-const TENSOR_WORDS: usize = 4;
-const GLOBAL_TENSORS: usize = 3;
-const LAYER_TENSORS: usize = 9;
+const CONFIG_WORDS: usize = 30;
 
 #[derive(Clone, Copy)]
 pub struct Config {
@@ -37,6 +26,8 @@ pub struct Config {
     pub rope_half_split: bool,
     /// Multiplies q·k.
     pub attention_scale: f32,
+    /// The feed-forward activation is the tanh form of GELU instead of SiLU.
+    pub gelu: bool,
     pub block_tokens: usize,
     pub num_blocks: usize,
     pub kv_f16: bool,
@@ -44,7 +35,7 @@ pub struct Config {
     pub max_sequences: usize,
     /// Rows of logits that one call can produce.
     pub max_logit_rows: usize,
-    /// rope_dims/2 f64 angles per position.
+    /// rope_dims/2 f64 angles per position, for each rope table.
     pub rope_frequencies: usize,
     pub kv_address: usize,
     pub scratch_address: usize,
@@ -52,20 +43,14 @@ pub struct Config {
     pub step_address: usize,
     pub step_words: usize,
     pub results_address: usize,
-    tensors: usize,
-}
-
-/// The matrices and vectors of one layer.
-pub struct Layer {
-    pub attn_norm: &'static [f32],
-    pub attn_q: Matrix,
-    pub attn_k: Matrix,
-    pub attn_v: Matrix,
-    pub attn_output: Matrix,
-    pub ffn_norm: &'static [f32],
-    pub ffn_gate: Matrix,
-    pub ffn_up: Matrix,
-    pub ffn_down: Matrix,
+    /// Sets of frequencies that layers choose from; 0 = no rotary positions.
+    pub num_rope_tables: usize,
+    /// Multiplies cosine and sine.
+    pub rope_magnitude: f32,
+    /// Multiplies the token embedding.
+    pub embedding_scale: f32,
+    /// Address of the words after these.
+    pub(crate) tensors: usize,
 }
 
 impl Config {
@@ -92,6 +77,7 @@ impl Config {
             rope_dims: word(10),
             rope_half_split: words[11] == 1,
             attention_scale: f32::from_bits(words[12]),
+            gelu: word(13) == 1,
             block_tokens: word(14),
             num_blocks: word(15),
             kv_f16: words[16] == 1,
@@ -105,6 +91,9 @@ impl Config {
             step_address: word(24),
             step_words: word(25),
             results_address: word(26),
+            num_rope_tables: word(27),
+            rope_magnitude: f32::from_bits(words[28]),
+            embedding_scale: f32::from_bits(words[29]),
             tensors: address + CONFIG_WORDS * 4,
         })
     }
@@ -136,73 +125,10 @@ impl Config {
         {
             return 7;
         }
-        if !in_memory(self.rope_frequencies, self.rope_dims / 2, 8) {
+        if !in_memory(self.rope_frequencies, self.num_rope_tables * (self.rope_dims / 2), 8) {
             return 8;
         }
-        self.check_tensors()
-    }
-
-    fn check_tensors(&self) -> i32 {
-        let (d, q, kv) = (self.d_model, self.q_dim(), self.kv_dim());
-        let globals = [(self.vocab_size, d), (1, d), (self.vocab_size, d)];
-        let layer =
-            [(1, d), (q, d), (kv, d), (kv, d), (d, q), (1, d), (self.ffn_dim, d), (self.ffn_dim, d), (d, self.ffn_dim)];
-        for index in 0..GLOBAL_TENSORS + self.num_layers * LAYER_TENSORS {
-            let shape =
-                if index < GLOBAL_TENSORS { globals[index] } else { layer[(index - GLOBAL_TENSORS) % LAYER_TENSORS] };
-            let words = self.tensor_words(index);
-            let bytes = Format::from_id(words[0]).and_then(|f| f.packed_bytes(shape.0, shape.1));
-            let fits = bytes.is_some_and(|bytes| in_memory(words[3] as usize, bytes, 1));
-            if (words[1] as usize, words[2] as usize) != shape || !fits {
-                return 100 + index as i32;
-            }
-        }
-        0
-    }
-
-    fn tensor_words(&self, index: usize) -> &'static [u32] {
-        // SAFETY: the descriptor holds this many tensors; the host wrote it and never moves it.
-        unsafe { view(self.tensors + index * TENSOR_WORDS * 4, TENSOR_WORDS) }
-    }
-
-    fn matrix(&self, index: usize) -> Matrix {
-        let words = self.tensor_words(index);
-        let format = Format::from_id(words[0]).unwrap_or(Format::F32);
-        Matrix { format, rows: words[1] as usize, cols: words[2] as usize, data: words[3] as usize as *const u8 }
-    }
-
-    fn vector(&self, index: usize) -> &'static [f32] {
-        let words = self.tensor_words(index);
-        // SAFETY: `check` verified the range; weights are never written after loading.
-        unsafe { view(words[3] as usize, words[2] as usize) }
-    }
-
-    pub fn token_embedding(&self) -> Matrix {
-        self.matrix(0)
-    }
-
-    pub fn output_norm(&self) -> &'static [f32] {
-        self.vector(1)
-    }
-
-    /// The LM head; a tied head names the embedding's address again.
-    pub fn output(&self) -> Matrix {
-        self.matrix(2)
-    }
-
-    pub fn layer(&self, layer: usize) -> Layer {
-        let first = GLOBAL_TENSORS + layer * LAYER_TENSORS;
-        Layer {
-            attn_norm: self.vector(first),
-            attn_q: self.matrix(first + 1),
-            attn_k: self.matrix(first + 2),
-            attn_v: self.matrix(first + 3),
-            attn_output: self.matrix(first + 4),
-            ffn_norm: self.vector(first + 5),
-            ffn_gate: self.matrix(first + 6),
-            ffn_up: self.matrix(first + 7),
-            ffn_down: self.matrix(first + 8),
-        }
+        self.check_layers()
     }
 
     /// Width of q.

@@ -1,9 +1,10 @@
 //! The forward pass of a step: every layer for all tokens of the batch, then the LM head for the rows that are wanted.
 //! Attention is the only place where a token looks beyond its own row, and it looks through its own block table.
 
-use crate::config::{Config, Layer};
+use crate::config::Config;
 use crate::kernels::{Activations, Active, Attend, Kernels};
 use crate::kv_pool::KvPool;
+use crate::layers::{Layer, Norm};
 use crate::matrix::Matrix;
 use crate::memory::{view, view_mut};
 use crate::rope;
@@ -62,10 +63,9 @@ impl<'a> Forward<'a> {
             return;
         }
         unsafe {
+            let norm = c.output_norm();
             for (slot, &row) in rows.iter().enumerate() {
-                let x = self.row(self.scratch.x, row as usize, c.d_model);
-                let normed = self.row(self.scratch.normed, slot, c.d_model);
-                Active::rms_norm(x, c.output_norm(), c.norm_epsilon, normed);
+                self.norm_row(&norm, row as usize, slot);
             }
             let head = c.output();
             let input = self.input(self.scratch.normed, c.d_model, rows.len(), &[&head]);
@@ -78,18 +78,40 @@ impl<'a> Forward<'a> {
     }
 
     unsafe fn embed(&self) {
-        let embedding = self.config.token_embedding();
-        for (row, &token) in self.step.tokens.iter().enumerate() {
-            unsafe { embedding.read_row(token as usize, self.row(self.scratch.x, row, self.config.d_model)) };
+        let (c, s) = (self.config, &self.scratch);
+        let embedding = c.token_embedding();
+        unsafe {
+            for (row, &token) in self.step.tokens.iter().enumerate() {
+                let x = self.row(s.x, row, c.d_model);
+                embedding.read_row(token as usize, x);
+                if c.embedding_scale != 1.0 {
+                    x.iter_mut().for_each(|value| *value *= c.embedding_scale);
+                }
+            }
+            if let Some(positions) = c.position_embedding() {
+                self.for_each_token(|row, position, _| {
+                    let learned = self.row(s.normed, 0, c.d_model);
+                    positions.read_row(position, learned);
+                    Active::add(self.row(s.x, row, c.d_model), learned);
+                });
+            }
         }
     }
 
     unsafe fn compute_angles(&self) {
-        let dims = self.config.rope_dims;
-        let frequencies: &[f64] = unsafe { view(self.config.rope_frequencies, dims / 2) };
-        self.for_each_token(|row, position, _| {
-            rope::angles(position, frequencies, unsafe { self.row(self.scratch.rope, row, dims) });
-        });
+        let c = self.config;
+        let pairs = c.rope_dims / 2;
+        for table in 0..c.num_rope_tables {
+            let frequencies: &[f64] = unsafe { view(c.rope_frequencies + table * pairs * 8, pairs) };
+            self.for_each_token(|row, position, _| {
+                rope::angles(position, frequencies, c.rope_magnitude, unsafe { self.angles(table, row) });
+            });
+        }
+    }
+
+    /// Cosines and sines of a row, for the layers of one rope table.
+    unsafe fn angles(&self, table: usize, row: usize) -> &'a mut [f32] {
+        unsafe { self.row(self.scratch.rope, table * self.config.max_batch_tokens + row, self.config.rope_dims) }
     }
 
     /// Calls `visit` with (row, position, block table) of every token.
@@ -101,13 +123,24 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// RMSNorm of the residual stream into `scratch.normed`, in the forms that `matrices` read.
-    unsafe fn normed_input(&self, weight: &[f32], matrices: &[&Matrix]) -> Activations {
+    /// Norm of row `row` of the residual stream into row `slot` of `scratch.normed`.
+    unsafe fn norm_row(&self, norm: &Norm, row: usize, slot: usize) {
+        let c = self.config;
+        unsafe {
+            let (x, out) = (self.row(self.scratch.x, row, c.d_model), self.row(self.scratch.normed, slot, c.d_model));
+            match norm.bias {
+                Some(bias) => Active::layer_norm(x, norm.weight, bias, c.norm_epsilon, out),
+                None => Active::rms_norm(x, norm.weight, c.norm_epsilon, out),
+            }
+        }
+    }
+
+    /// The normed residual stream in `scratch.normed`, in the forms that `matrices` read.
+    unsafe fn normed_input(&self, norm: &Norm, matrices: &[&Matrix]) -> Activations {
         let c = self.config;
         unsafe {
             for row in 0..self.num_tokens {
-                let out = self.row(self.scratch.normed, row, c.d_model);
-                Active::rms_norm(self.row(self.scratch.x, row, c.d_model), weight, c.norm_epsilon, out);
+                self.norm_row(norm, row, row);
             }
             self.input(self.scratch.normed, c.d_model, self.num_tokens, matrices)
         }
@@ -124,32 +157,68 @@ impl<'a> Forward<'a> {
         input
     }
 
-    unsafe fn project(&self, matrix: &Matrix, input: &Activations, out: usize) {
-        unsafe { Active::matmul(matrix, input, self.num_tokens, out as *mut f32, matrix.rows) };
+    /// Rows at `out` = matrix · input + bias
+    unsafe fn project(&self, matrix: &Matrix, bias: Option<&[f32]>, input: &Activations, out: usize) {
+        unsafe {
+            Active::matmul(matrix, input, self.num_tokens, out as *mut f32, matrix.rows);
+            if let Some(bias) = bias {
+                for row in 0..self.num_tokens {
+                    Active::add(self.row(out, row, matrix.rows), bias);
+                }
+            }
+        }
     }
 
-    /// x += matrix · rows at `values`
-    unsafe fn project_residual(&self, matrix: &Matrix, values: usize) {
+    /// x += post_norm(matrix · rows at `values` + bias)
+    unsafe fn project_residual(&self, matrix: &Matrix, bias: Option<&[f32]>, post_norm: Option<&[f32]>, values: usize) {
+        let (c, s) = (self.config, &self.scratch);
         unsafe {
             let input = self.input(values, matrix.cols, self.num_tokens, &[matrix]);
-            self.project(matrix, &input, self.scratch.up);
-            let len = self.num_tokens * self.config.d_model;
-            Active::add(view_mut(self.scratch.x, len), view(self.scratch.up, len));
+            self.project(matrix, bias, &input, s.up);
+            let mut result = s.up;
+            if let Some(weight) = post_norm {
+                result = s.normed;
+                for row in 0..self.num_tokens {
+                    let out = self.row(result, row, c.d_model);
+                    Active::rms_norm(self.row(s.up, row, c.d_model), weight, c.norm_epsilon, out);
+                }
+            }
+            let len = self.num_tokens * c.d_model;
+            Active::add(view_mut(s.x, len), view(result, len));
+        }
+    }
+
+    /// RMSNorm of each head of `heads`, in place.
+    unsafe fn norm_heads(&self, weight: &[f32], heads: &mut [f32]) {
+        let c = self.config;
+        // SAFETY: a row of `normed` holds the widest input of a matrix, and queries are one.
+        let before = unsafe { self.row(self.scratch.normed, 0, heads.len()) };
+        before.copy_from_slice(heads);
+        for (head, out) in before.chunks_exact(c.head_dim).zip(heads.chunks_exact_mut(c.head_dim)) {
+            Active::rms_norm(head, weight, c.norm_epsilon, out);
         }
     }
 
     unsafe fn attention(&self, index: usize, layer: &Layer) {
         let (c, s) = (self.config, &self.scratch);
         unsafe {
-            let input = self.normed_input(layer.attn_norm, &[&layer.attn_q, &layer.attn_k, &layer.attn_v]);
-            self.project(&layer.attn_q, &input, s.q);
-            self.project(&layer.attn_k, &input, s.k);
-            self.project(&layer.attn_v, &input, s.v);
+            let input = self.normed_input(&layer.attn_norm, &[&layer.attn_q, &layer.attn_k, &layer.attn_v]);
+            self.project(&layer.attn_q, layer.attn_q_bias, &input, s.q);
+            self.project(&layer.attn_k, layer.attn_k_bias, &input, s.k);
+            self.project(&layer.attn_v, layer.attn_v_bias, &input, s.v);
             self.for_each_token(|row, position, table| {
-                let angles = self.row(s.rope, row, c.rope_dims);
-                let k = self.row(s.k, row, c.kv_dim());
-                rope::rotate(c, angles, self.row(s.q, row, c.q_dim()));
-                rope::rotate(c, angles, k);
+                let (q, k) = (self.row(s.q, row, c.q_dim()), self.row(s.k, row, c.kv_dim()));
+                if let Some(weight) = layer.attn_q_norm {
+                    self.norm_heads(weight, q);
+                }
+                if let Some(weight) = layer.attn_k_norm {
+                    self.norm_heads(weight, k);
+                }
+                if c.num_rope_tables > 0 {
+                    let angles = self.angles(layer.rope_table, row);
+                    rope::rotate(c, angles, q);
+                    rope::rotate(c, angles, k);
+                }
                 let (block, slot) = (table[position / c.block_tokens], position % c.block_tokens);
                 self.pool.write(block as usize, index, slot, k, self.row(s.v, row, c.kv_dim()));
             });
@@ -158,23 +227,43 @@ impl<'a> Forward<'a> {
                 let first = kv_head * task.num_queries * c.head_dim;
                 self.for_each_token(|row, position, table| {
                     task.num_keys = position + 1;
+                    task.first_key = if layer.window == 0 { 0 } else { task.num_keys.saturating_sub(layer.window) };
                     task.queries = (s.q as *mut f32).add(row * c.q_dim() + first);
                     Active::attend(&Attend { table, ..task });
                 });
             }
-            self.project_residual(&layer.attn_output, s.q);
+            self.project_residual(&layer.attn_output, layer.attn_output_bias, layer.attn_post_norm, s.q);
         }
     }
 
     unsafe fn feed_forward(&self, layer: &Layer) {
         let s = &self.scratch;
         unsafe {
-            let input = self.normed_input(layer.ffn_norm, &[&layer.ffn_gate, &layer.ffn_up]);
-            self.project(&layer.ffn_gate, &input, s.gate);
-            self.project(&layer.ffn_up, &input, s.up);
             let len = self.num_tokens * self.config.ffn_dim;
-            Active::swiglu(view_mut(s.gate, len), view(s.up, len));
-            self.project_residual(&layer.ffn_down, s.gate);
+            match &layer.ffn_gate {
+                Some(gate) => {
+                    let input = self.normed_input(&layer.ffn_norm, &[gate, &layer.ffn_up]);
+                    self.project(gate, None, &input, s.gate);
+                    self.project(&layer.ffn_up, layer.ffn_up_bias, &input, s.up);
+                    self.gate(view_mut(s.gate, len), view(s.up, len));
+                }
+                None => {
+                    let input = self.normed_input(&layer.ffn_norm, &[&layer.ffn_up]);
+                    self.project(&layer.ffn_up, layer.ffn_up_bias, &input, s.gate);
+                    Active::gelu(view_mut(s.gate, len));
+                }
+            }
+            self.project_residual(&layer.ffn_down, layer.ffn_down_bias, layer.ffn_post_norm, s.gate);
+        }
+    }
+
+    /// gate = activation(gate) · up
+    fn gate(&self, gate: &mut [f32], up: &[f32]) {
+        if self.config.gelu {
+            Active::gelu(gate);
+            Active::multiply(gate, up);
+        } else {
+            Active::swiglu(gate, up);
         }
     }
 }

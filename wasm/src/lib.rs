@@ -17,6 +17,7 @@ mod float16;
 mod forward;
 mod kernels;
 mod kv_pool;
+mod layers;
 mod matrix;
 mod memory;
 mod pack;

@@ -3,12 +3,12 @@
 
 use crate::config::Config;
 
-/// Fills `table` with (cos, sin) of position · frequency, for each frequency.
-pub fn angles(position: usize, frequencies: &[f64], table: &mut [f32]) {
+/// Fills `table` with (cos, sin) of position · frequency times `magnitude`, for each frequency.
+pub fn angles(position: usize, frequencies: &[f64], magnitude: f32, table: &mut [f32]) {
     for (&frequency, pair) in frequencies.iter().zip(table.chunks_exact_mut(2)) {
         let (sin, cos) = libm::sincos(position as f64 * frequency);
-        pair[0] = cos as f32;
-        pair[1] = sin as f32;
+        pair[0] = cos as f32 * magnitude;
+        pair[1] = sin as f32 * magnitude;
     }
 }
 

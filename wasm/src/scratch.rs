@@ -31,7 +31,7 @@ pub struct Scratch {
     pub act_scaled_sums: usize,
     /// [T, widest/16] i32 sum of quants of each 16.
     pub act_sums: usize,
-    /// [T, rope_dims] cosine and sine of each pair.
+    /// [rope tables, T, rope_dims] cosine and sine of each pair.
     pub rope: usize,
     /// [4, block_tokens + 4] attention weights of a tile, [4, head_dim] sums.
     pub attention: usize,
@@ -76,7 +76,7 @@ impl Scratch {
             act_scales: take(t * blocks * 4),
             act_scaled_sums: take(t * blocks * 4),
             act_sums: take(t * blocks * 8),
-            rope: take(t * c.rope_dims * 4),
+            rope: take(c.num_rope_tables * t * c.rope_dims * 4),
             attention: take(4 * (c.block_tokens + 4 + c.head_dim) * 4),
             logits: take(c.max_logit_rows * c.logits_stride() * 4),
             candidates: take(c.logits_stride() * 4),

@@ -10,7 +10,7 @@ import { ModelError } from "../../model/errors.ts";
 import { GGML_BLOCK, type GgufTensorInfo } from "../../model/gguf.ts";
 import type { ModelSpec } from "../../model/model-spec.ts";
 import { MODULE_BYTES, PAGE_BYTES, packedBytes } from "./exports.ts";
-import { descriptorBytes, specTensors } from "./model-descriptor.ts";
+import { descriptorBytes, ropeTables, storedTensors } from "./model-descriptor.ts";
 import { RESULT_WORDS, stepCapacityWords } from "./step-encoding.ts";
 
 export type KvPrecision = "f32" | "f16";
@@ -164,9 +164,9 @@ function chosenBlocks({ numBlocks, kvBytes }: CpuOptions, blockBytes: number): n
 function layOutWeights(spec: ModelSpec) {
   const model = MODULE_BYTES;
   const ropeFrequencies = align(model + descriptorBytes(spec.numLayers));
-  let end = align(ropeFrequencies + (spec.rope.numDims / 2) * 8);
+  let end = align(ropeFrequencies + (ropeDims(spec) / 2) * 8);
   const tensors = new Map<string, number>();
-  for (const tensor of new Set(specTensors(spec))) {
+  for (const tensor of storedTensors(spec)) {
     tensors.set(tensor.name, end);
     end = align(end + tensorBytes(tensor));
   }
@@ -177,6 +177,11 @@ function layOutWeights(spec: ModelSpec) {
 function tensorBytes({ type, dims, sizeBytes }: GgufTensorInfo): number {
   if (dims.length === 1) return sizeBytes;
   return packedBytes(type, dims[1]!, dims[0]!, GGML_BLOCK[type].elements);
+}
+
+/** Rotated components of a head, for all rope tables together. */
+function ropeDims(spec: ModelSpec): number {
+  return ropeTables(spec).reduce((sum, table) => sum + table.numDims, 0);
 }
 
 function kvBlockBytes(spec: ModelSpec, blockTokens: number, precision: KvPrecision): number {
@@ -208,7 +213,7 @@ function scratchBytes(
     t * blocks * 4, // act_scales
     t * blocks * 4, // act_scaled_sums
     t * blocks * 8, // act_sums
-    t * spec.rope.numDims * 4, // rope
+    t * ropeDims(spec) * 4, // rope
     4 * (options.blockTokens + 4 + spec.headDim) * 4, // attention
     options.maxLogitRows * logits * 4, // logits
     logits * 4, // candidates

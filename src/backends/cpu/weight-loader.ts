@@ -4,10 +4,10 @@
  */
 import { GGML_BLOCK, type GgufHeader, type GgufTensorInfo } from "../../model/gguf.ts";
 import { type GgufData, tensorPieces } from "../../model/gguf-reader.ts";
-import type { ModelSpec } from "../../model/model-spec.ts";
+import type { ModelSpec, RopeSpec } from "../../model/model-spec.ts";
 import { type CpuExports, formatId } from "./exports.ts";
 import type { CpuMemoryPlan } from "./memory-plan.ts";
-import { ropeFrequencies, specTensors } from "./model-descriptor.ts";
+import { ropeFactors, ropeFrequencies, ropeTables, storedTensors } from "./model-descriptor.ts";
 
 export interface LoadProgress {
   loadedBytes: number;
@@ -27,10 +27,9 @@ export async function loadWeights(
 ): Promise<void> {
   const { addresses } = plan;
   const bytes = new Uint8Array(exports.memory.buffer);
-  const { freqFactors } = spec.rope;
-  const wanted = new Set([...specTensors(spec), ...(freqFactors === null ? [] : [freqFactors])].map(identity));
+  const factors = new RopeFactors(spec, plan);
+  const wanted = new Set([...storedTensors(spec), ...factors.tensors].map(identity));
   const totalBytes = file.header.tensors.reduce((sum, tensor) => sum + tensor.sizeBytes, 0);
-  const factors = freqFactors === null ? null : new Uint8Array(freqFactors.sizeBytes);
   // KV pool and scratch hold nothing yet: their room is the staging buffer, and is cleared afterwards.
   const staging = { address: addresses.kv, bytes: Math.min(STAGING_BYTES_MAX, plan.totalBytes - addresses.kv) };
   const packer = new StreamPacker(exports, bytes, staging);
@@ -39,7 +38,7 @@ export async function loadWeights(
   for await (const { tensor, offsetBytes, bytes: piece } of tensorPieces(file.header, file.data)) {
     if (wanted.has(identity(tensor))) {
       const address = addresses.tensors.get(tensor.name);
-      if (address === undefined) factors!.set(piece, offsetBytes);
+      if (address === undefined) factors.push(tensor, offsetBytes, piece);
       else if (tensor.dims.length === 1) bytes.set(piece, address + offsetBytes);
       else packer.push(tensor, address, offsetBytes, piece);
     }
@@ -49,8 +48,35 @@ export async function loadWeights(
   }
   if (wanted.size > 0) throw new Error(`The file is not the one of the spec: it lacks ${[...wanted].join(", ")}.`);
   bytes.fill(0, staging.address, staging.address + staging.bytes);
-  const frequencies = ropeFrequencies(spec, factors === null ? null : new Float32Array(factors.buffer));
+  const frequencies = factors.frequencies();
   new Float64Array(exports.memory.buffer, addresses.ropeFrequencies, frequencies.length).set(frequencies);
+}
+
+/** Frequencies of all rope tables, divided by the factors in the file where a table has some. */
+class RopeFactors {
+  readonly #tables: { rope: RopeSpec; factors: GgufTensorInfo | null }[];
+  readonly #bytes: Map<string, Uint8Array<ArrayBuffer>>;
+
+  constructor(spec: ModelSpec, { contextLength }: CpuMemoryPlan) {
+    this.#tables = ropeTables(spec).map((rope) => ({ rope, factors: ropeFactors(rope, contextLength) }));
+    this.#bytes = new Map(this.tensors.map(({ name, sizeBytes }) => [name, new Uint8Array(sizeBytes)]));
+  }
+
+  get tensors(): GgufTensorInfo[] {
+    return this.#tables.map(({ factors }) => factors).filter((factors) => factors !== null);
+  }
+
+  push({ name }: GgufTensorInfo, offsetBytes: number, piece: Uint8Array): void {
+    this.#bytes.get(name)!.set(piece, offsetBytes);
+  }
+
+  /** Table after table. */
+  frequencies(): number[] {
+    return this.#tables.flatMap(({ rope, factors }) => {
+      const divisors = factors === null ? null : new Float32Array(this.#bytes.get(factors.name)!.buffer);
+      return [...ropeFrequencies(rope, divisors)];
+    });
+  }
 }
 
 /** Spec and header may come from two readings of a file; what must agree is this. */

@@ -62,12 +62,14 @@ pub struct QuantRow<'a> {
     pub sums: &'a mut [i32],
 }
 
-/// Attention of one token over the keys [0, num_keys) for the query heads that share one kv head.
+/// Attention of one token over the keys [first_key, num_keys) for the query heads that share one kv head.
 pub struct Attend<'a> {
     pub pool: &'a KvPool,
     pub layer: usize,
     pub kv_head: usize,
     pub table: &'a [u32],
+    /// First visible key; 0 without a sliding window.
+    pub first_key: usize,
     pub num_keys: usize,
     /// [num_queries, head_dim], replaced by the result.
     pub queries: *mut f32,
@@ -88,6 +90,7 @@ impl<'a> Attend<'a> {
             layer,
             kv_head,
             table: &[],
+            first_key: 0,
             num_keys: 0,
             queries: core::ptr::null_mut(),
             num_queries: config.num_heads / config.num_kv_heads,

@@ -10,6 +10,10 @@ mod scalar;
 #[cfg(target_feature = "simd128")]
 mod simd;
 
+/// Of u in `Kernels::gelu`: 2 · √(2/π), and the cubic coefficient.
+const GELU_TWO_ROOT: f32 = 1.595_769_1;
+const GELU_CUBIC: f32 = 0.044_715;
+
 pub use activations::{Activations, Attend, QuantRow};
 
 use crate::matrix::Matrix;
@@ -33,11 +37,21 @@ pub trait Kernels {
     /// out = x / sqrt(mean(x²) + epsilon) · weight (Zhang and Sennrich, RMSNorm, arXiv:1910.07467).
     fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]);
 
+    /// out = (x − mean) / sqrt(variance + epsilon) · weight + bias (Ba et al., Layer Normalization, arXiv:1607.06450).
+    fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]);
+
     /// sum += x
     fn add(sum: &mut [f32], x: &[f32]);
 
     /// gate = silu(gate) · up (Shazeer, GLU variants, arXiv:2002.05202).
     fn swiglu(gate: &mut [f32], up: &[f32]);
+
+    /// x = gelu(x), in the form with tanh (Hendrycks and Gimpel, GELU, arXiv:1606.08415):
+    /// x / 2 · (1 + tanh u) = x / (1 + exp(−2u)), u = √(2/π) · (x + 0.044715 x³).
+    fn gelu(x: &mut [f32]);
+
+    /// product *= x
+    fn multiply(product: &mut [f32], x: &[f32]);
 
     /// Attention of one token for the query heads of one kv head, with online softmax over KV blocks (Milakov and
     /// Gimelshein, arXiv:1805.02867); the result replaces the queries.

@@ -18,12 +18,14 @@ unsafe fn attend_head(task: &Attend, query: *mut f32) {
             *sums.add(i) = 0.0;
         }
         let (mut max, mut total) = (f32::NEG_INFINITY, 0.0f32);
-        for (logical, &block) in task.table[..task.num_keys.div_ceil(block_tokens)].iter().enumerate() {
+        let first_block = task.first_key / block_tokens;
+        for (logical, &block) in task.table[..task.num_keys.div_ceil(block_tokens)].iter().enumerate().skip(first_block) {
+            let first_key = task.first_key.saturating_sub(logical * block_tokens);
             let num_keys = block_tokens.min(task.num_keys - logical * block_tokens);
             let k = task.pool.k_address(block as usize, task.layer, task.kv_head);
             let v = task.pool.v_address(block as usize, task.layer, task.kv_head);
             let mut new_max = max;
-            for key in 0..num_keys {
+            for key in first_key..num_keys {
                 let mut score = 0.0;
                 for i in 0..head_dim {
                     score += read(task, k, (key / 4 * head_dim + i) * 4 + key % 4) * *query.add(i);
@@ -37,7 +39,7 @@ unsafe fn attend_head(task: &Attend, query: *mut f32) {
             for i in 0..head_dim {
                 *sums.add(i) *= keep;
             }
-            for key in 0..num_keys {
+            for key in first_key..num_keys {
                 let weight = libm::expf(*weights.add(key) - max);
                 total += weight;
                 for i in 0..head_dim {

@@ -1,6 +1,6 @@
 //! Operations on one row of activations.
 
-use crate::kernels::QuantRow;
+use crate::kernels::{GELU_CUBIC, GELU_TWO_ROOT, QuantRow};
 
 pub fn quantize(x: &[f32], row: &mut QuantRow) {
     for (block, values) in x.chunks_exact(32).enumerate() {
@@ -32,6 +32,16 @@ pub fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     }
 }
 
+pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]) {
+    let len = x.len() as f32;
+    let mean = x.iter().sum::<f32>() / len;
+    let variance = x.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / len;
+    let scale = 1.0 / libm::sqrtf(variance + epsilon);
+    for (((out, x), weight), bias) in out.iter_mut().zip(x).zip(weight).zip(bias) {
+        *out = (x - mean) * scale * weight + bias;
+    }
+}
+
 pub fn add(sum: &mut [f32], x: &[f32]) {
     for (sum, x) in sum.iter_mut().zip(x) {
         *sum += x;
@@ -41,6 +51,18 @@ pub fn add(sum: &mut [f32], x: &[f32]) {
 pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     for (gate, up) in gate.iter_mut().zip(up) {
         *gate = *gate / (1.0 + libm::expf(-*gate)) * up;
+    }
+}
+
+pub fn gelu(x: &mut [f32]) {
+    for x in x {
+        *x /= 1.0 + libm::expf(-GELU_TWO_ROOT * (*x + GELU_CUBIC * *x * *x * *x));
+    }
+}
+
+pub fn multiply(product: &mut [f32], x: &[f32]) {
+    for (product, x) in product.iter_mut().zip(x) {
+        *product *= x;
     }
 }
 

@@ -65,10 +65,12 @@ unsafe fn attend_heads<C: Cache, const Q: usize>(task: &Attend, queries: *mut f3
         for at in (0..Q * head_dim).step_by(4) {
             v128_store(sums.add(at) as *mut v128, ZERO);
         }
-        for (logical, &block) in task.table[..task.num_keys.div_ceil(block_tokens)].iter().enumerate() {
+        let first_block = task.first_key / block_tokens;
+        for (logical, &block) in task.table[..task.num_keys.div_ceil(block_tokens)].iter().enumerate().skip(first_block) {
+            let first_key = task.first_key.saturating_sub(logical * block_tokens);
             let num_keys = block_tokens.min(task.num_keys - logical * block_tokens);
             let k = task.pool.k_address(block as usize, task.layer, task.kv_head);
-            let block_max = scores::<C, Q>(task, queries, k, num_keys);
+            let block_max = scores::<C, Q>(task, queries, k, first_key, num_keys);
             for q in 0..Q {
                 let new_max = max[q].max(block_max[q]);
                 let keep = f32x4_extract_lane::<0>(exp(f32x4_splat(max[q] - new_max)));
@@ -88,9 +90,16 @@ unsafe fn attend_heads<C: Cache, const Q: usize>(task: &Attend, queries: *mut f3
     }
 }
 
-/// Scaled scores of a block into the workspace, padded to whole groups with −∞; returns the largest of each query.
+/// Scaled scores of a block into the workspace, −∞ for keys before `first_key` and where groups are padded; returns the
+/// largest of each query.
 #[inline(always)]
-unsafe fn scores<C: Cache, const Q: usize>(task: &Attend, queries: *const f32, k: usize, num_keys: usize) -> [f32; Q] {
+unsafe fn scores<C: Cache, const Q: usize>(
+    task: &Attend,
+    queries: *const f32,
+    k: usize,
+    first_key: usize,
+    num_keys: usize,
+) -> [f32; Q] {
     let head_dim = task.head_dim;
     let lowest = f32x4_splat(f32::NEG_INFINITY);
     let mut largest = [lowest; Q];
@@ -105,8 +114,8 @@ unsafe fn scores<C: Cache, const Q: usize>(task: &Attend, queries: *const f32, k
                 }
             }
         }
-        let left = i32x4_splat((num_keys - group * 4) as i32);
-        let valid = i32x4_lt(i32x4(0, 1, 2, 3), left);
+        let keys = i32x4_add(i32x4_splat(group as i32 * 4), i32x4(0, 1, 2, 3));
+        let valid = v128_and(i32x4_ge(keys, i32x4_splat(first_key as i32)), i32x4_lt(keys, i32x4_splat(num_keys as i32)));
         for q in 0..Q {
             let scaled = v128_bitselect(f32x4_mul(sums[q], f32x4_splat(task.scale)), lowest, valid);
             largest[q] = f32x4_max(largest[q], scaled);

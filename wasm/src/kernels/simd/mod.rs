@@ -24,11 +24,20 @@ impl Kernels for Simd {
     fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
         rows::rms_norm(x, weight, epsilon, out);
     }
+    fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]) {
+        rows::layer_norm(x, weight, bias, epsilon, out);
+    }
     fn add(sum: &mut [f32], x: &[f32]) {
         rows::add(sum, x);
     }
     fn swiglu(gate: &mut [f32], up: &[f32]) {
         rows::swiglu(gate, up);
+    }
+    fn gelu(x: &mut [f32]) {
+        rows::gelu(x);
+    }
+    fn multiply(product: &mut [f32], x: &[f32]) {
+        rows::multiply(product, x);
     }
     unsafe fn attend(task: &Attend) {
         unsafe { attention::attend(task) }

@@ -1,7 +1,7 @@
 //! Operations on one row of activations or logits. Rows are multiples of 4 long, except logits, whose tail is read apart.
 
 use super::lanes::{ZERO, exp, max_lanes, multiply_add, sum_lanes};
-use crate::kernels::QuantRow;
+use crate::kernels::{GELU_CUBIC, GELU_TWO_ROOT, QuantRow};
 use core::arch::wasm32::*;
 
 /// # Safety
@@ -73,6 +73,28 @@ pub fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     }
 }
 
+pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]) {
+    // SAFETY: all four rows have the same length, a multiple of 4.
+    unsafe {
+        let mut sum = ZERO;
+        for at in (0..x.len()).step_by(4) {
+            sum = f32x4_add(sum, load(x, at));
+        }
+        let mean = f32x4_splat(sum_lanes(sum) / x.len() as f32);
+        let mut squares = ZERO;
+        for at in (0..x.len()).step_by(4) {
+            let v = f32x4_sub(load(x, at), mean);
+            squares = multiply_add(v, v, squares);
+        }
+        let variance = sum_lanes(squares) / x.len() as f32;
+        let scale = f32x4_splat(1.0 / libm::sqrtf(variance + epsilon));
+        for at in (0..x.len()).step_by(4) {
+            let normed = f32x4_mul(f32x4_sub(load(x, at), mean), scale);
+            store(out, at, multiply_add(normed, load(weight, at), load(bias, at)));
+        }
+    }
+}
+
 pub fn add(sum: &mut [f32], x: &[f32]) {
     for at in (0..sum.len()).step_by(4) {
         // SAFETY: both rows have the same length, a multiple of 4.
@@ -88,6 +110,25 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
             let silu = f32x4_div(g, f32x4_add(f32x4_splat(1.0), exp(f32x4_neg(g))));
             store(gate, at, f32x4_mul(silu, load(up, at)));
         }
+    }
+}
+
+pub fn gelu(x: &mut [f32]) {
+    for at in (0..x.len()).step_by(4) {
+        // SAFETY: the row is a multiple of 4 long.
+        unsafe {
+            let v = load(x, at);
+            let cube = f32x4_mul(f32x4_mul(v, v), f32x4_mul(v, f32x4_splat(GELU_CUBIC)));
+            let exponent = f32x4_mul(f32x4_add(v, cube), f32x4_splat(-GELU_TWO_ROOT));
+            store(x, at, f32x4_div(v, f32x4_add(f32x4_splat(1.0), exp(exponent))));
+        }
+    }
+}
+
+pub fn multiply(product: &mut [f32], x: &[f32]) {
+    for at in (0..product.len()).step_by(4) {
+        // SAFETY: both rows have the same length, a multiple of 4.
+        unsafe { store(product, at, f32x4_mul(load(product, at), load(x, at))) };
     }
 }
 
