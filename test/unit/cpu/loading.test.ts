@@ -8,6 +8,7 @@ import { memorySource } from "../../../src/model/source-memory.ts";
 import { specFromGguf } from "../../../src/model/spec-from-gguf.ts";
 import { rawLogits } from "../../contract/backend.contract.ts";
 import { compile, kernelModules } from "../../support/kernel-modules.ts";
+import { referenceLogits } from "../../support/reference-forward.ts";
 import { K_QUANT_SHAPE, tinyModel, tinyModelBytes } from "../../support/tiny-model.ts";
 import { loadBytes } from "./support.ts";
 
@@ -17,6 +18,10 @@ const MIXED = tinyModelBytes({
   ropeFreqs: true,
   weightType: (tensor) => (tensor.includes("attn") ? "Q5_0" : tensor.includes("ffn") ? "Q6_K" : "Q4_K"),
 });
+
+function largestDifference(actual: Float32Array, expected: Float64Array): number {
+  return actual.reduce((max, value, i) => Math.max(max, Math.abs(value - expected[i]!)), 0);
+}
 
 function logitsOf(backend: CpuBackend): Float32Array {
   const sequences = [{ tokens: [1, 2, 3], startPosition: 0, blockTable: [0], outputs: [rawLogits(2)] }];
@@ -31,6 +36,55 @@ describe.each(KERNEL_SETS)("%s", (set) => {
       expect(logitsOf(await loadBytes(MIXED, set, {}, chunkBytes))).toEqual(whole);
     }
   });
+});
+
+test("fused tensors mean the same as their parts", async () => {
+  // The same numbers: parts of a fused matrix are drawn in the same order.
+  for (const [architecture, numKvHeads] of [
+    ["llama", 2],
+    ["gpt2", 4],
+  ] as const) {
+    const [parts, fused] = [false, true].map((fusedQkv) => ({ architecture, numKvHeads, fusedQkv, numLayers: 1 }));
+    const [apart, together] = [await tinyModel(parts), await tinyModel(fused)];
+    const names = ["attnQ", "attnK", "attnV"] as const;
+    for (const name of names) expect(apart.spec.tensors.layers[0]![name].firstRow).toBe(0);
+    const qkv = names.flatMap((name) => [...apart.weights.get(apart.spec.tensors.layers[0]![name].stored.name)!]);
+    expect([...together.weights.get("blk.0.attn_qkv.weight")!]).toEqual(qkv);
+    const biases = architecture === "gpt2" ? "blk.0.attn_qkv.bias" : null;
+    if (biases !== null) expect(together.weights.get(biases)).toHaveLength(192);
+    const actual = logitsOf(await loadBytes(together.bytes, "relaxed", { kvPrecision: "f32" }));
+    expect(largestDifference(actual, referenceLogits(together.spec, together.weights, [1, 2, 3])[2]!)).toBeLessThan(
+      1e-4,
+    );
+    if (architecture === "llama") {
+      expect(logitsOf(await loadBytes(apart.bytes, "relaxed", { kvPrecision: "f32" }))).toEqual(actual);
+    }
+  }
+});
+
+test.each([
+  [32, "short"],
+  [33, "long"],
+])("a context of %i tokens rotates by the %s factors", async (contextLength, which) => {
+  const { bytes, spec, weights } = await tinyModel({ architecture: "phi3", longRopeBeyond: 32 });
+  const backend = await loadBytes(bytes, "scalar", { kvPrecision: "f32", contextLength });
+  const rope = spec.rope!;
+  const freqFactors = which === "long" ? rope.longFactors!.tensor : rope.freqFactors;
+  const expected = referenceLogits({ ...spec, rope: { ...rope, freqFactors } }, weights, [1, 2, 3])[2]!;
+  expect(largestDifference(logitsOf(backend), expected)).toBeLessThan(1e-4);
+  const other = which === "long" ? rope.freqFactors : rope.longFactors!.tensor;
+  const wrong = referenceLogits({ ...spec, rope: { ...rope, freqFactors: other } }, weights, [1, 2, 3])[2]!;
+  expect(largestDifference(logitsOf(backend), wrong)).toBeGreaterThan(1e-3);
+});
+
+test("a window of one token sees only itself, whatever came before", async () => {
+  const bytes = tinyModelBytes({ architecture: "mistral", slidingWindow: 1 });
+  const backend = await loadBytes(bytes, "relaxed");
+  const run = (tokens: number[]) => {
+    const sequence = { tokens, startPosition: 0, blockTable: [0], outputs: [rawLogits(tokens.length - 1)] };
+    return backend.step({ copies: [], sequences: [sequence] }).rows[0]!.logits;
+  };
+  expect(run([7, 8, 9, 50])).toEqual(run([100, 4, 80, 50]));
 });
 
 test("progress grows to the size of the weights", async () => {

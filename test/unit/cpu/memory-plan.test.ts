@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { planCpuMemory } from "../../../src/backends/cpu/memory-plan.ts";
+import { ARCHITECTURES } from "../../../src/model/architectures.ts";
 import { ModelError } from "../../../src/model/errors.ts";
 import { tinyModel, tinyModelBytes } from "../../support/tiny-model.ts";
 import { loadBytes } from "./support.ts";
@@ -33,6 +34,12 @@ describe("planCpuMemory", () => {
       }),
       { numRuns: 40, seed: 1 },
     );
+  });
+
+  test.each(Object.keys(ARCHITECTURES))("agrees with the kernels on %s", async (architecture) => {
+    const model = await tinyModel({ architecture, numKvHeads: 4, slidingWindow: architecture === "gemma3" ? 8 : 0 });
+    const options = { maxBatchTokens: 7, numBlocks: 3 };
+    expect((await loadBytes(model.bytes, "scalar", options)).plan).toEqual(planCpuMemory(model.spec, options));
   });
 
   test("takes room for whole contexts where nothing else is said", () => {

@@ -20,6 +20,11 @@ describe("tiny models", () => {
     ["untied, one key head, rope factors", { tied: false, numKvHeads: 1, ropeFreqs: true }],
     ["linear scaling", { linearScale: 4, numKvHeads: 4 }],
     ["8-bit weights", { weightType: "Q8_0" as const }],
+    ["qwen2", { architecture: "qwen2" }],
+    ["qwen3", { architecture: "qwen3" }],
+    ["gemma3", { architecture: "gemma3", numLayers: 6, slidingWindow: 3 }],
+    ["phi3", { architecture: "phi3", longRopeBeyond: 32 }],
+    ["gpt2", { architecture: "gpt2", numKvHeads: 4 }],
   ])("have logits of a sane size, which depend on the whole prompt: %s", async (_case, options) => {
     const { spec, weights } = await tinyModel(options);
     const logits = referenceLogits(spec, weights, PROMPT);

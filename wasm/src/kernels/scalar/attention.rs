@@ -19,7 +19,8 @@ unsafe fn attend_head(task: &Attend, query: *mut f32) {
         }
         let (mut max, mut total) = (f32::NEG_INFINITY, 0.0f32);
         let first_block = task.first_key / block_tokens;
-        for (logical, &block) in task.table[..task.num_keys.div_ceil(block_tokens)].iter().enumerate().skip(first_block) {
+        for (logical, &block) in task.table[..task.num_keys.div_ceil(block_tokens)].iter().enumerate().skip(first_block)
+        {
             let first_key = task.first_key.saturating_sub(logical * block_tokens);
             let num_keys = block_tokens.min(task.num_keys - logical * block_tokens);
             let k = task.pool.k_address(block as usize, task.layer, task.kv_head);

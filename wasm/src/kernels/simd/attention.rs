@@ -66,7 +66,8 @@ unsafe fn attend_heads<C: Cache, const Q: usize>(task: &Attend, queries: *mut f3
             v128_store(sums.add(at) as *mut v128, ZERO);
         }
         let first_block = task.first_key / block_tokens;
-        for (logical, &block) in task.table[..task.num_keys.div_ceil(block_tokens)].iter().enumerate().skip(first_block) {
+        for (logical, &block) in task.table[..task.num_keys.div_ceil(block_tokens)].iter().enumerate().skip(first_block)
+        {
             let first_key = task.first_key.saturating_sub(logical * block_tokens);
             let num_keys = block_tokens.min(task.num_keys - logical * block_tokens);
             let k = task.pool.k_address(block as usize, task.layer, task.kv_head);
@@ -115,7 +116,8 @@ unsafe fn scores<C: Cache, const Q: usize>(
             }
         }
         let keys = i32x4_add(i32x4_splat(group as i32 * 4), i32x4(0, 1, 2, 3));
-        let valid = v128_and(i32x4_ge(keys, i32x4_splat(first_key as i32)), i32x4_lt(keys, i32x4_splat(num_keys as i32)));
+        let valid =
+            v128_and(i32x4_ge(keys, i32x4_splat(first_key as i32)), i32x4_lt(keys, i32x4_splat(num_keys as i32)));
         for q in 0..Q {
             let scaled = v128_bitselect(f32x4_mul(sums[q], f32x4_splat(task.scale)), lowest, valid);
             largest[q] = f32x4_max(largest[q], scaled);
