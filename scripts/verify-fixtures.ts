@@ -8,8 +8,7 @@
  * table, up to 3e-3 off); others, NMSE against the dequantized weights at most 1.25 ×
  * what llama.cpp's own arithmetic has there; stories260K, the first 180 greedy tokens equal.
  */
-import { globSync, readFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { CpuBackend } from "../src/backends/cpu/cpu-backend.ts";
 import { KERNEL_SETS, type KernelSet } from "../src/backends/cpu/kernel-set.ts";
@@ -19,6 +18,9 @@ import { readGguf } from "../src/model/gguf-reader.ts";
 import type { ModelSpec } from "../src/model/model-spec.ts";
 import { specFromGguf } from "../src/model/spec-from-gguf.ts";
 import type { RowOutput } from "../src/serving/backend.ts";
+import { fromGguf } from "../src/text/from-gguf.ts";
+import type { Tokenizer } from "../src/text/tokenizer.ts";
+import { type Expected, maxDifference, readFixtures } from "../test/support/fixtures.ts";
 import { kernelModules } from "../test/support/kernel-modules.ts";
 import { nodeFileSource } from "../test/support/node-file-source.ts";
 import { referenceLogits } from "../test/support/reference-forward.ts";
@@ -28,22 +30,6 @@ const F32_DIFFERENCE_MAX: Record<ModelSpec["activation"], number> = { silu: 1e-3
 const NMSE_RATIO_MAX = 1.25;
 const NUM_GREEDY_TOKENS = 180;
 
-/** All logits at the last position, and [id, logit] of the highest at every position. */
-interface ExpectedLogits {
-  last: number[];
-  top: [number, number][][];
-}
-
-interface Expected {
-  prompt_ids: number[];
-  native?: ExpectedLogits;
-  dequantized?: ExpectedLogits;
-  nmse_native_vs_dequantized?: number;
-  /** Of the trained model instead. */
-  greedy_ids?: number[];
-  logits?: { input_position: number; full: number[] }[];
-}
-
 interface Verdict {
   text: string;
   passed: boolean;
@@ -52,6 +38,7 @@ interface Verdict {
 interface Loaded {
   backend: CpuBackend;
   spec: ModelSpec;
+  tokenizer: Tokenizer;
 }
 
 const LOGITS_ONLY = { sample: null, scoreToken: null, numLogprobs: null, wantLogits: true };
@@ -63,7 +50,8 @@ async function load(path: string, set: KernelSet, kvPrecision: KvPrecision, pkg:
     const spec = specFromGguf(header, source.name);
     const modules = kernelModules([set], pkg);
     const options = { kvPrecision, maxBatchTokens: 64, maxBatchSequences: 1, contextLength: 512 };
-    return { backend: await CpuBackend.load({ modules, header, data, spec, options }), spec };
+    const backend = await CpuBackend.load({ modules, header, data, spec, options });
+    return { backend, spec, tokenizer: fromGguf(header) };
   } catch (error) {
     await data.cancel();
     throw error;
@@ -96,15 +84,11 @@ function nmse(actual: Float32Array[], expected: Float64Array[]): number {
   return error / energy;
 }
 
-function maxDifference(logits: Float32Array[], expected: ExpectedLogits): number {
-  let max = 0;
-  expected.last.forEach((value, i) => {
-    max = Math.max(max, Math.abs(value - logits.at(-1)![i]!));
-  });
-  expected.top.forEach((top, position) => {
-    for (const [id, value] of top) max = Math.max(max, Math.abs(value - logits[position]![id]!));
-  });
-  return max;
+/** The vocabulary in the file makes the prompt's ids of its text. */
+function checkTokenizer(tokenizer: Tokenizer, { prompt_text: text, prompt_ids: wanted }: Expected, path: string): void {
+  if (text === undefined) return;
+  const ids = tokenizer.encode(text, { addSpecialTokens: true, parseSpecial: true }).slice(0, wanted.length);
+  if (ids.join() !== wanted.join()) throw new Error(`${path}: the prompt's ids are ${ids}, expected ${wanted}`);
 }
 
 async function verifyRandomModel({ backend, spec }: Loaded, expected: Expected, path: string): Promise<Verdict> {
@@ -164,24 +148,22 @@ const { values } = parseArgs({
     sets: { type: "string" },
   },
 });
-if (values.fixtures === undefined) throw new Error("--fixtures DIR is needed: the folder that holds models/**/*.gguf");
 const sets = KERNEL_SETS.filter((set) => values.sets === undefined || values.sets.split(",").includes(set));
 
 let [numPassed, numMissed] = [0, 0];
-for (const path of globSync(join(values.fixtures, "models/**/*.gguf")).sort()) {
-  if (values.only !== undefined && !path.includes(values.only)) continue;
-  const expected = JSON.parse(readFileSync(path.replace(/\.gguf$/, ".expected.json"), "utf8")) as Expected;
+for (const { path, name, expected } of readFixtures(values.fixtures, values.only)) {
   for (const kvPrecision of ["f32", "f16"] as const) {
     for (const set of sets) {
       try {
         const loaded = await load(path, set, kvPrecision, values.pkg);
+        checkTokenizer(loaded.tokenizer, expected, path);
         const verify = expected.greedy_ids === undefined ? verifyRandomModel : verifyTrainedModel;
         const { text, passed } = await verify(loaded, expected, path);
         const counted = kvPrecision === "f32";
         if (counted && passed) numPassed++;
         if (counted && !passed) numMissed++;
         const mark = counted ? (passed ? "ok  " : "MISS") : "    ";
-        console.log(`${mark} ${basename(path, ".gguf").padEnd(24)} ${set.padEnd(8)} kv ${kvPrecision}  ${text}`);
+        console.log(`${mark} ${name.padEnd(24)} ${set.padEnd(8)} kv ${kvPrecision}  ${text}`);
       } catch (error) {
         if (!(error instanceof ModelError)) throw error;
         if (kvPrecision === "f32" && set === sets[0]) console.log(`--   ${error.message}`);
