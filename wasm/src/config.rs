@@ -8,6 +8,8 @@ use crate::step::RESULT_WORDS;
 /// Raised whenever the descriptor, the step words or a packed layout change.
 pub const ABI_VERSION: u32 = 1;
 const CONFIG_WORDS: usize = 30;
+/// Of layers that see all keys and of local ones.
+const ROPE_TABLES_MAX: usize = 2;
 
 #[derive(Clone, Copy)]
 pub struct Config {
@@ -108,7 +110,7 @@ impl Config {
         if self.num_kv_heads == 0 || self.num_heads % self.num_kv_heads != 0 {
             return 2;
         }
-        if self.rope_dims % 2 != 0 || self.rope_dims > self.head_dim {
+        if self.rope_dims % 2 != 0 || self.rope_dims > self.head_dim || self.num_rope_tables > ROPE_TABLES_MAX {
             return 3;
         }
         if self.block_tokens == 0 || self.num_blocks == 0 || self.max_batch_tokens == 0 || self.max_logit_rows == 0 {

@@ -103,6 +103,10 @@ test("a damaged descriptor is refused by rule", async () => {
   expect(ruleWith(15, 1_000_000)).toBe(6);
   expect(ruleWith(25, 0x3fff_ffff)).toBe(7);
   expect(ruleWith(20, 0)).toBe(8);
-  expect(ruleWith(27, 99)).toBe(100);
-  expect(ruleWith(30, 0xffff_ff00)).toBe(100);
+  expect(ruleWith(27, 3)).toBe(3);
+  expect(ruleWith(30, 99)).toBe(100);
+  expect(ruleWith(33, 0xffff_ff00)).toBe(100);
+  // A position embedding that is there, but of no shape; a layer that names a third rope table.
+  expect(ruleWith(37, 1024)).toBe(101);
+  expect(ruleWith(51, 2)).toBe(9);
 });
