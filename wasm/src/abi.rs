@@ -3,7 +3,7 @@
 use crate::block_format::Format;
 use crate::config::{ABI_VERSION, Config};
 use crate::forward::Forward;
-use crate::kernels::{Activations, Active, Kernels};
+use crate::kernels::{ActBlock, Activations, Active, Kernels};
 use crate::matrix::Matrix;
 use crate::memory::{in_memory, view, view_mut};
 use crate::scratch::Scratch;
@@ -123,11 +123,8 @@ pub extern "C" fn debug_matmul(
     }
     let matrix = Matrix { format, rows, cols, data: packed as *const u8 };
     let blocks = num_tokens * cols.div_ceil(32);
-    let mut scratch = Scratch { quants8: workspace, ..Scratch::default() };
-    scratch.quants16 = scratch.quants8 + blocks * 32;
-    scratch.act_scales = scratch.quants16 + blocks * 64;
-    scratch.act_scaled_sums = scratch.act_scales + blocks * 4;
-    scratch.act_sums = scratch.act_scaled_sums + blocks * 4;
+    let quants16 = workspace + blocks * size_of::<ActBlock>();
+    let scratch = Scratch { act_blocks: workspace, quants16, ..Scratch::default() };
     let input = Activations::new(&scratch, values, cols);
     // SAFETY: the caller laid out the buffers as the comment says.
     unsafe {

@@ -59,6 +59,10 @@ impl BlockLayout {
     pub const fn sub_bytes(&self) -> usize {
         self.low_bytes + self.high_bytes + self.scale_bytes
     }
+    /// Of sub-block `index` within its block.
+    pub const fn sub_offset(&self, index: usize) -> usize {
+        self.header_bytes + index * self.sub_bytes()
+    }
     pub const fn block_bytes(&self) -> usize {
         self.header_bytes + self.num_subs * self.sub_bytes()
     }

@@ -5,21 +5,32 @@ use crate::kv_pool::KvPool;
 use crate::memory::view_mut;
 use crate::scratch::Scratch;
 
+/// 32 quantised activations with all that a product needs of them: one cache line behind one pointer.
+#[repr(C, align(16))]
+#[derive(Clone, Copy)]
+pub struct ActBlock {
+    pub quants: [i8; 32],
+    pub scale: f32,
+    /// scale · Σ quants.
+    pub sum: f32,
+    /// scale · Σ quants of each 16.
+    pub half_sums: [f32; 2],
+    /// Σ of quants 0, 4, 8 … and 1, 5, 9 … taken together, and of the other two: what the 16-bit lanes of a relaxed dot
+    /// must subtract for each unit of a weight's offset. Of quants 0 … 15, of 16 … 31, and of all.
+    pub pair_sums: [[i16; 2]; 3],
+    pub padding: u32,
+}
+
 /// Rows of activations in every form a matrix may want: f32 for dense weights, int8 for quantised ones.
 #[derive(Clone, Copy)]
 pub struct Activations {
     /// Elements of a row.
     pub cols: usize,
     pub values: *const f32,
-    pub quants8: *const i8,
-    /// The int8 values as i16, each group of 4 in the order k0 k2 k1 k3: what even and odd bytes of a weight vector meet.
+    /// [rows, cols/32]
+    pub blocks: *const ActBlock,
+    /// [rows, cols] the int8 values as i16.
     pub quants16: *const i16,
-    /// One for each 32 elements.
-    pub scales: *const f32,
-    /// scale · Σ quants of each 32 elements.
-    pub scaled_sums: *const f32,
-    /// Σ quants of each 16 elements.
-    pub sums: *const i32,
 }
 
 impl Activations {
@@ -28,11 +39,8 @@ impl Activations {
         Activations {
             cols,
             values: values as *const f32,
-            quants8: scratch.quants8 as *const i8,
+            blocks: scratch.act_blocks as *const ActBlock,
             quants16: scratch.quants16 as *const i16,
-            scales: scratch.act_scales as *const f32,
-            scaled_sums: scratch.act_scaled_sums as *const f32,
-            sums: scratch.act_sums as *const i32,
         }
     }
 
@@ -41,25 +49,19 @@ impl Activations {
     /// # Safety
     /// The buffers hold the row and no other view of it is alive.
     pub unsafe fn quant_row(&self, token: usize) -> QuantRow<'static> {
-        let (at, blocks) = (token * self.cols, self.cols / 32);
+        let blocks = self.cols / 32;
         unsafe {
             QuantRow {
-                quants8: view_mut(self.quants8.add(at) as usize, self.cols),
-                quants16: view_mut(self.quants16.add(at) as usize, self.cols),
-                scales: view_mut(self.scales.add(token * blocks) as usize, blocks),
-                scaled_sums: view_mut(self.scaled_sums.add(token * blocks) as usize, blocks),
-                sums: view_mut(self.sums.add(token * blocks * 2) as usize, blocks * 2),
+                blocks: view_mut(self.blocks.add(token * blocks) as usize, blocks),
+                quants16: view_mut(self.quants16.add(token * self.cols) as usize, self.cols),
             }
         }
     }
 }
 
 pub struct QuantRow<'a> {
-    pub quants8: &'a mut [i8],
+    pub blocks: &'a mut [ActBlock],
     pub quants16: &'a mut [i16],
-    pub scales: &'a mut [f32],
-    pub scaled_sums: &'a mut [f32],
-    pub sums: &'a mut [i32],
 }
 
 /// Attention of one token over the keys [0, num_keys) for the query heads that share one kv head.

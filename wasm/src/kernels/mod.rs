@@ -10,7 +10,7 @@ mod scalar;
 #[cfg(target_feature = "simd128")]
 mod simd;
 
-pub use activations::{Activations, Attend, QuantRow};
+pub use activations::{ActBlock, Activations, Attend, QuantRow};
 
 use crate::matrix::Matrix;
 

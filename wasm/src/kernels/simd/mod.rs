@@ -3,10 +3,12 @@
 
 mod attention;
 mod dense;
+mod exact_tile;
 mod lanes;
-mod mac;
 mod matmul;
 mod quantized;
+#[cfg(target_feature = "relaxed-simd")]
+mod relaxed_tile;
 mod rows;
 
 use super::{Activations, Attend, Kernels, QuantRow};

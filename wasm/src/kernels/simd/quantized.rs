@@ -1,8 +1,8 @@
 //! What a tile needs of each quantised type: its weight vectors and its scales. See `block_format.rs` for the bytes.
 
-use super::lanes::{ZERO, load_halves};
-use super::mac::{ExactDot, Mac, UnsignedMac};
+use super::lanes::{ZERO, multiply_add};
 use crate::block_format::{BlockLayout, Format};
+use crate::kernels::ActBlock;
 use core::arch::wasm32::*;
 
 /// Scales of 4 rows: an element is `scale[half] · (quant − OFFSET) + min`.
@@ -12,32 +12,92 @@ pub struct Scales {
 }
 
 pub trait Quantized {
-    type Mac: Mac;
     const LAYOUT: BlockLayout;
-    /// Subtracted from every quant: the integer sum starts at −OFFSET · Σ activations.
-    const OFFSET: i32 = 0;
+    /// Subtracted from every quant as it is stored, a power of two or 0. Not always the format's own offset: it keeps the
+    /// sum of a (half) sub-block in 16 bits, see `relaxed_tile.rs`; `Scales::min` makes up for the difference.
+    const OFFSET: u32 = 0;
     /// Whether `Scales::min` is used.
     const HAS_MIN: bool = false;
     /// Each 16 elements have their own scale.
     const HALVES: bool = false;
-    /// Relaxed dots that one 16-bit sum can take: 32767 / (2 · 127 · largest quant).
-    const DOTS_PER_WIDENING: usize;
 
-    /// Vectors `j` and `j + 4` of the sub-block at `sub` (j < 4).
+    /// Vectors `j` and `j + 4` of the sub-block at `sub` (j < 4), as stored.
     ///
     /// # Safety
     /// `sub` points to a whole sub-block.
-    unsafe fn vectors(sub: *const u8, j: usize) -> (v128, v128);
+    unsafe fn vectors(sub: *const u8, j: usize, c: &Constants) -> (v128, v128);
+
+    /// The 16 elements of a half as 16-bit lanes without their offset: k 4i … 4i + 3 of rows 0 and 1, and of rows 2 and 3.
+    ///
+    /// # Safety
+    /// As `vectors`.
+    #[inline(always)]
+    unsafe fn wide_half(sub: *const u8, half: usize, c: &Constants) -> [(v128, v128); 4] {
+        let wide = |j: usize| {
+            let (low, high) = unsafe { Self::vectors(sub, j, c) };
+            let bytes = if half == 0 { low } else { high };
+            let bytes = if Self::OFFSET == 0 { bytes } else { i8x16_sub(bytes, i8x16_splat(Self::OFFSET as i8)) };
+            (i16x8_extend_low_i8x16(bytes), i16x8_extend_high_i8x16(bytes))
+        };
+        [wide(0), wide(1), wide(2), wide(3)]
+    }
 
     /// # Safety
     /// `block` points to a whole block, `sub` to a sub-block of it.
-    unsafe fn scales(block: *const u8, sub: *const u8) -> Scales;
+    unsafe fn scales(block: *const u8, sub: *const u8, c: &Constants) -> Scales;
+}
+
+/// sum + weight scale · activation scale · dot + min · activation sum. Every tile adds in this way, so tiles of any shape
+/// give the same bits.
+#[inline(always)]
+pub unsafe fn add_scaled<Q: Quantized>(sum: v128, dots: [v128; 2], scales: &Scales, x: *const ActBlock) -> v128 {
+    let splat = |value: *const f32| unsafe { v128_load32_splat(value as *const u32) };
+    unsafe {
+        let scale = splat(&raw const (*x).scale);
+        let scaled = |dot: v128| f32x4_mul(f32x4_convert_i32x4(dot), scale);
+        let mut sum = multiply_add(scaled(dots[0]), scales.scale[0], sum);
+        if Q::HALVES {
+            sum = multiply_add(scaled(dots[1]), scales.scale[1], sum);
+        }
+        if Q::HAS_MIN {
+            sum = multiply_add(splat(&raw const (*x).sum), scales.min, sum);
+        }
+        sum
+    }
+}
+
+/// Constants of the inner loops, read from memory: V8 makes a literal anew, in three instructions, at every use.
+pub struct Constants {
+    low_nibbles: v128,
+    half_bits: v128,
+    half_factor: v128,
+}
+
+#[repr(align(16))]
+struct ConstantTable([[u32; 4]; 3]);
+/// Low nibbles; what a half shifted to a float leaves valid; 2^112.
+static CONSTANTS: ConstantTable = ConstantTable([[0x0f0f_0f0f; 4], [0x8fff_e000; 4], [(112 + 127) << 23; 4]]);
+
+impl Constants {
+    #[inline(always)]
+    pub fn read() -> Constants {
+        // SAFETY: the table has three vectors; volatile, or the compiler would put the literals back.
+        let at = |i: usize| unsafe { (&raw const CONSTANTS.0[i] as *const v128).read_volatile() };
+        Constants { low_nibbles: at(0), half_bits: at(1), half_factor: at(2) }
+    }
+
+    /// As `lanes::load_halves`.
+    #[inline(always)]
+    unsafe fn halves(&self, from: *const u8) -> v128 {
+        let halves = unsafe { i32x4_load_extend_i16x4(from as *const i16) };
+        f32x4_mul(v128_and(i32x4_shl(halves, 13), self.half_bits), self.half_factor)
+    }
 }
 
 #[inline(always)]
-unsafe fn nibbles(sub: *const u8, j: usize) -> (v128, v128) {
+unsafe fn nibbles(sub: *const u8, j: usize, c: &Constants) -> (v128, v128) {
     let bytes = unsafe { v128_load(sub.add(16 * j) as *const v128) };
-    let mask = u8x16_splat(15);
+    let mask = c.low_nibbles;
     (v128_and(bytes, mask), v128_and(u16x8_shr(bytes, 4), mask))
 }
 
@@ -50,8 +110,8 @@ fn fifth_bit(bits: v128, vector: usize) -> v128 {
 }
 
 #[inline(always)]
-unsafe fn five_bits(sub: *const u8, j: usize) -> (v128, v128) {
-    let (low, high) = unsafe { nibbles(sub, j) };
+unsafe fn five_bits(sub: *const u8, j: usize, c: &Constants) -> (v128, v128) {
+    let (low, high) = unsafe { nibbles(sub, j, c) };
     let bits = unsafe { v128_load(sub.add(64) as *const v128) };
     (v128_or(low, fifth_bit(bits, j)), v128_or(high, fifth_bit(bits, j + 4)))
 }
@@ -64,9 +124,9 @@ fn top_bits(bits: v128, c: usize) -> v128 {
 }
 
 #[inline(always)]
-unsafe fn six_bits(sub: *const u8, j: usize) -> (v128, v128) {
+unsafe fn six_bits(sub: *const u8, j: usize, c: &Constants) -> (v128, v128) {
     unsafe {
-        let (low, high) = nibbles(sub, j);
+        let (low, high) = nibbles(sub, j, c);
         let first = v128_load(sub.add(64) as *const v128);
         let second = v128_load(sub.add(80) as *const v128);
         (v128_or(low, top_bits(first, j)), v128_or(high, top_bits(second, j)))
@@ -84,40 +144,48 @@ unsafe fn bytes_to_f32<const SIGNED: bool>(from: *const u8) -> v128 {
     }
 }
 
-/// One f16 scale, and an f16 min where there is one, for each row.
+/// One f16 scale for each row.
 #[inline(always)]
-unsafe fn plain_scales(at: *const u8, has_min: bool) -> Scales {
-    unsafe {
-        let scale = load_halves(at);
-        Scales { scale: [scale; 2], min: if has_min { load_halves(at.add(8)) } else { ZERO } }
-    }
+unsafe fn plain_scales(at: *const u8, c: &Constants) -> Scales {
+    let scale = unsafe { c.halves(at) };
+    Scales { scale: [scale; 2], min: ZERO }
+}
+
+/// One f16 scale and one f16 min for each row.
+#[inline(always)]
+unsafe fn min_scales(at: *const u8, c: &Constants) -> Scales {
+    unsafe { Scales { min: c.halves(at.add(8)), ..plain_scales(at, c) } }
 }
 
 /// f16 d and dmin of the block times the 6-bit scale and min of the sub-block.
 #[inline(always)]
-unsafe fn k_scales(block: *const u8, at: *const u8) -> Scales {
+unsafe fn k_scales(block: *const u8, at: *const u8, c: &Constants) -> Scales {
     unsafe {
-        let scale = f32x4_mul(load_halves(block), bytes_to_f32::<false>(at));
-        let min = f32x4_mul(load_halves(block.add(8)), bytes_to_f32::<false>(at.add(4)));
+        let scale = f32x4_mul(c.halves(block), bytes_to_f32::<false>(at));
+        let min = f32x4_mul(c.halves(block.add(8)), bytes_to_f32::<false>(at.add(4)));
         Scales { scale: [scale; 2], min: f32x4_neg(min) }
     }
 }
 
+/// For quants of 0…31 whose format has no offset, but from which 16 is taken.
+#[inline(always)]
+fn centered(scales: Scales) -> Scales {
+    Scales { min: multiply_add(scales.scale[0], f32x4_splat(16.0), scales.min), ..scales }
+}
+
 macro_rules! quantized {
-    ($name:ident, $format:expr, $vectors:ident, $dots:expr, |$block:ident, $at:ident| $scales:expr, {$($constant:tt)*}) => {
+    ($name:ident, $format:expr, $vectors:ident, |$block:ident, $at:ident, $c:ident| $scales:expr, {$($constant:tt)*}) => {
         #[allow(non_camel_case_types)]
         pub struct $name;
         impl Quantized for $name {
-            type Mac = UnsignedMac;
             const LAYOUT: BlockLayout = $format.layout();
-            const DOTS_PER_WIDENING: usize = $dots;
             $($constant)*
             #[inline(always)]
-            unsafe fn vectors(sub: *const u8, j: usize) -> (v128, v128) {
-                unsafe { $vectors(sub, j) }
+            unsafe fn vectors(sub: *const u8, j: usize, c: &Constants) -> (v128, v128) {
+                unsafe { $vectors(sub, j, c) }
             }
             #[inline(always)]
-            unsafe fn scales($block: *const u8, sub: *const u8) -> Scales {
+            unsafe fn scales($block: *const u8, sub: *const u8, $c: &Constants) -> Scales {
                 unsafe {
                     let $at = sub.add(Self::LAYOUT.low_bytes + Self::LAYOUT.high_bytes);
                     $scales
@@ -127,54 +195,59 @@ macro_rules! quantized {
     };
 }
 
-quantized!(Q4_0, Format::Q4_0, nibbles, 8, |_block, at| plain_scales(at, false), {
-    const OFFSET: i32 = 8;
+quantized!(Q4_0, Format::Q4_0, nibbles, |_block, at, c| plain_scales(at, c), {
+    const OFFSET: u32 = 8;
 });
-quantized!(Q4_1, Format::Q4_1, nibbles, 8, |_block, at| plain_scales(at, true), {
+quantized!(Q4_1, Format::Q4_1, nibbles, |_block, at, c| min_scales(at, c), {
     const HAS_MIN: bool = true;
 });
-quantized!(Q5_0, Format::Q5_0, five_bits, 4, |_block, at| plain_scales(at, false), {
-    const OFFSET: i32 = 16;
+quantized!(Q5_0, Format::Q5_0, five_bits, |_block, at, c| plain_scales(at, c), {
+    const OFFSET: u32 = 16;
 });
-quantized!(Q5_1, Format::Q5_1, five_bits, 4, |_block, at| plain_scales(at, true), {
+quantized!(Q5_1, Format::Q5_1, five_bits, |_block, at, c| centered(min_scales(at, c)), {
+    const OFFSET: u32 = 16;
     const HAS_MIN: bool = true;
 });
-quantized!(Q4_K, Format::Q4_K, nibbles, 8, |block, at| k_scales(block, at), {
+quantized!(Q4_K, Format::Q4_K, nibbles, |block, at, c| k_scales(block, at, c), {
     const HAS_MIN: bool = true;
 });
-quantized!(Q5_K, Format::Q5_K, five_bits, 4, |block, at| k_scales(block, at), {
+quantized!(Q5_K, Format::Q5_K, five_bits, |block, at, c| centered(k_scales(block, at, c)), {
+    const OFFSET: u32 = 16;
     const HAS_MIN: bool = true;
 });
 quantized!(
     Q6_K,
     Format::Q6_K,
     six_bits,
-    2,
-    |block, at| {
-        let d = load_halves(block);
+    |block, at, c| {
+        let d = c.halves(block);
         let scale = [f32x4_mul(d, bytes_to_f32::<true>(at)), f32x4_mul(d, bytes_to_f32::<true>(at.add(4)))];
         Scales { scale, min: ZERO }
     },
     {
-        const OFFSET: i32 = 32;
+        const OFFSET: u32 = 32;
         const HALVES: bool = true;
     }
 );
 
-/// Signed bytes do not fit the relaxed dot's 0…127: always the exact way.
+/// Signed bytes.
 #[allow(non_camel_case_types)]
 pub struct Q8_0;
 
 impl Quantized for Q8_0 {
-    type Mac = ExactDot<true>;
     const LAYOUT: BlockLayout = Format::Q8_0.layout();
-    const DOTS_PER_WIDENING: usize = 8;
     #[inline(always)]
-    unsafe fn vectors(sub: *const u8, j: usize) -> (v128, v128) {
+    unsafe fn vectors(sub: *const u8, j: usize, _: &Constants) -> (v128, v128) {
         unsafe { (v128_load(sub.add(16 * j) as *const v128), v128_load(sub.add(64 + 16 * j) as *const v128)) }
     }
+    /// Extended as they are loaded.
     #[inline(always)]
-    unsafe fn scales(_block: *const u8, sub: *const u8) -> Scales {
-        unsafe { plain_scales(sub.add(128), false) }
+    unsafe fn wide_half(sub: *const u8, half: usize, _: &Constants) -> [(v128, v128); 4] {
+        let at = |i: usize| unsafe { i16x8_load_extend_i8x8(sub.add(64 * half + 8 * i) as *const i8) };
+        [(at(0), at(1)), (at(2), at(3)), (at(4), at(5)), (at(6), at(7))]
+    }
+    #[inline(always)]
+    unsafe fn scales(_block: *const u8, sub: *const u8, c: &Constants) -> Scales {
+        unsafe { plain_scales(sub.add(128), c) }
     }
 }
