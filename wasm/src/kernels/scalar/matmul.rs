@@ -50,8 +50,8 @@ unsafe fn quantized_row(m: &Matrix, row: usize, a: &Activations, num_tokens: usi
     }
 }
 
-/// sum + Σ over 32 elements, with the integer part of each 16 exact (each half has its own scale in Q6_K; in the other
-/// types both are the same, and the halves are summed before they are scaled).
+/// sum + Σ over 32 elements, with the integer part of each 16 exact (each half has its own scale, and min, in Q2_K, Q3_K
+/// and Q6_K; in the other types both are the same, and the halves are summed before they are scaled).
 unsafe fn add_sub_block(mut sum: f32, block: &SubBlock, a: &Activations, act_block: usize) -> f32 {
     unsafe {
         let quants = a.quants8.add(act_block * SUB_ELEMENTS);
@@ -65,6 +65,12 @@ unsafe fn add_sub_block(mut sum: f32, block: &SubBlock, a: &Activations, act_blo
             sum += dot(0) as f32 * (block.scale[0] * act_scale);
             sum += dot(16) as f32 * (block.scale[1] * act_scale);
         }
-        sum + block.min * *a.scaled_sums.add(act_block)
+        if block.min[0] == block.min[1] {
+            sum + block.min[0] * *a.scaled_sums.add(act_block)
+        } else {
+            let sums = a.sums.add(2 * act_block);
+            sum += block.min[0] * (act_scale * *sums as f32);
+            sum + block.min[1] * (act_scale * *sums.add(1) as f32)
+        }
     }
 }

@@ -85,6 +85,9 @@ impl<const SIGNED: bool> Mac for ExactDot<SIGNED> {
     }
 }
 
+/// The way of types whose weights are signed bytes, which do not fit the relaxed dot's 0…127.
+pub type SignedMac = ExactDot<true>;
+
 /// The way of types whose weights are 0…63.
 #[cfg(target_feature = "relaxed-simd")]
 pub type UnsignedMac = RelaxedDot;

@@ -42,9 +42,13 @@ pub unsafe fn matmul(m: &Matrix, a: &Activations, num_tokens: usize, out: *mut f
             Format::Q5_0 => walk::<QuantizedTile<Q5_0>>(m, a, num_tokens, out, stride),
             Format::Q5_1 => walk::<QuantizedTile<Q5_1>>(m, a, num_tokens, out, stride),
             Format::Q8_0 => walk::<QuantizedTile<Q8_0>>(m, a, num_tokens, out, stride),
+            Format::Q2_K => walk::<QuantizedTile<Q2_K>>(m, a, num_tokens, out, stride),
+            Format::Q3_K => walk::<QuantizedTile<Q3_K>>(m, a, num_tokens, out, stride),
             Format::Q4_K => walk::<QuantizedTile<Q4_K>>(m, a, num_tokens, out, stride),
             Format::Q5_K => walk::<QuantizedTile<Q5_K>>(m, a, num_tokens, out, stride),
             Format::Q6_K => walk::<QuantizedTile<Q6_K>>(m, a, num_tokens, out, stride),
+            Format::IQ4_NL => walk::<QuantizedTile<IQ4_NL>>(m, a, num_tokens, out, stride),
+            Format::IQ4_XS => walk::<QuantizedTile<IQ4_XS>>(m, a, num_tokens, out, stride),
         }
     }
 }
@@ -220,6 +224,10 @@ unsafe fn scale_dots<Q: Quantized>(sum: v128, dots: [v128; 2], scales: &Scales, 
             for half in 0..2 {
                 let dot = i32x4_sub(dots[half], i32x4_splat(Q::OFFSET * *sums.add(half)));
                 sum = multiply_add(f32x4_convert_i32x4(dot), f32x4_mul(scales.scale[half], act_scale), sum);
+                if Q::HAS_MIN {
+                    let scaled_sum = f32x4_mul(f32x4_splat(*sums.add(half) as f32), act_scale);
+                    sum = multiply_add(scales.min[half], scaled_sum, sum);
+                }
             }
         } else {
             let mut dot = dots[0];
@@ -228,9 +236,9 @@ unsafe fn scale_dots<Q: Quantized>(sum: v128, dots: [v128; 2], scales: &Scales, 
             }
             sum = multiply_add(f32x4_convert_i32x4(dot), f32x4_mul(scales.scale[0], act_scale), sum);
         }
-        if Q::HAS_MIN {
+        if Q::HAS_MIN && !Q::HALVES {
             let scaled_sum = v128_load32_splat(a.scaled_sums.add(block) as *const u32);
-            sum = multiply_add(scales.min, scaled_sum, sum);
+            sum = multiply_add(scales.min[0], scaled_sum, sum);
         }
         sum
     }
