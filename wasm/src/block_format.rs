@@ -8,16 +8,16 @@
 //!      r0k0 r0k1 r0k2 r0k3 r1k0 r1k1 …  row 2    row 3         k0 = 4·(index of the vector)
 //! ```
 //!
-//! A quantised block is [header][sub-block]…, one sub-block for each 32 elements (1 for the 32-types, 8 for K-quants):
+//! A quantised block is [header][sub-block]…, one sub-block for each 32 elements (1 for the 32-types, 8 for the 256-types):
 //!
-//! | part      | bytes     | content                                                                                     |
-//! |-----------|-----------|---------------------------------------------------------------------------------------------|
-//! | header    | 0/8/16    | 256-types: f16 d of rows 0…3, then (Q2_K, Q4_K, Q5_K) f16 dmin of rows 0…3                  |
-//! | low bits  | 32/64/128 | 4 bits: vector j, low nibble: quant vector j; high nibble: quant vector j+4. 2 bits (Q2_K,  |
-//! |           |           | Q3_K): vector g/4, bits 2·(g mod 4): quant vector g. Q8_0: 8 whole vectors                  |
-//! | high bits | 0/16/32   | 1 bit (Q3_K, 5-bit): bit g of each byte belongs to vector g. 2 bits (Q6_K): as the low ones |
-//! | scales    | 4/8/16    | 32-types: f16 d (and m) of rows 0…3. Q4_K, Q5_K: u8 scale, u8 min. IQ4_XS: i8 scale.        |
-//! |           |           | Q3_K, Q6_K: i8 scale of each half. Q2_K: nibbles, low scale and high min, of each half      |
+//! | part      | bytes     | content                                                                                  |
+//! |-----------|-----------|------------------------------------------------------------------------------------------|
+//! | header    | 0/8/16    | 256-types: f16 d of rows 0…3, then (Q2_K, Q4_K, Q5_K) f16 dmin of rows 0…3               |
+//! | low bits  | 32/64/128 | 4 bits: vector j, low nibble: quant vector j; high nibble: quant vector j+4.             |
+//! |           |           | 2 bits (Q2_K, Q3_K): vector g/4, bits 2·(g mod 4): quant vector g. Q8_0: 8 whole vectors |
+//! | high bits | 0/16/32   | 1 bit (Q3_K, 5-bit): bit g of each byte belongs to vector g. 2 bits (Q6_K): as low ones  |
+//! | scales    | 4/8/16    | 32-types: f16 d (and m) of rows 0…3. Q4_K, Q5_K: u8 scale, u8 min. IQ4_XS: i8 scale.     |
+//! |           |           | Q3_K, Q6_K: i8 scale of each half. Q2_K: nibbles, low scale and high min, of each half   |
 //!
 //! Dense types have 1-element blocks: 4 rows of one k. Rows beyond the matrix are zero. Packing changes no value: every
 //! type keeps the scales of the file bit for bit. Those whose 6-bit scales become bytes grow: Q3_K by 3.6 %, Q4_K by 2.8,
