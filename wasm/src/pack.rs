@@ -107,7 +107,8 @@ unsafe fn pack_k2(target: *mut u8, lane: usize, source: *const u8) {
 }
 
 /// Q3_K: 32 B of third bits (bit s of byte i: element i of sub-block s), 64 B of bit pairs as in Q2_K, 12 B of 6-bit
-/// scales of 16 elements (+ 32; low nibbles as in an array of 16, then bit pairs of j, 4 + j, 8 + j, 12 + j), f16 d.
+/// scales + 32 of 16 elements each, f16 d. Byte j < 8 of the scales holds the low nibbles of scales j and 8 + j, byte
+/// 8 + j the upper bit pairs of scales j, 4 + j, 8 + j and 12 + j.
 unsafe fn pack_k3(target: *mut u8, lane: usize, source: *const u8) {
     let layout = Format::Q3_K.layout();
     unsafe {
