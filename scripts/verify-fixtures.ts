@@ -7,8 +7,8 @@
  * Bounds: F32 weights, largest |difference| of a logit 1e-3; others, NMSE against the dequantized weights at most 1.25 ×
  * what llama.cpp's own arithmetic has there; stories260K, the first 180 greedy tokens equal.
  */
-import { globSync, readFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import { CpuBackend } from "../src/backends/cpu/cpu-backend.ts";
 import { KERNEL_SETS, type KernelSet } from "../src/backends/cpu/kernel-set.ts";
@@ -17,6 +17,7 @@ import { ModelError } from "../src/model/errors.ts";
 import { readGguf } from "../src/model/gguf-reader.ts";
 import { specFromGguf } from "../src/model/spec-from-gguf.ts";
 import type { RowOutput } from "../src/serving/backend.ts";
+import { type Expected, expectedModels, maxDifference } from "../test/support/expected-logits.ts";
 import { kernelModules } from "../test/support/kernel-modules.ts";
 import { nodeFileSource } from "../test/support/node-file-source.ts";
 import { referenceLogits } from "../test/support/reference-forward.ts";
@@ -25,22 +26,6 @@ import { readWeights } from "../test/support/tiny-model.ts";
 const F32_DIFFERENCE_MAX = 1e-3;
 const NMSE_RATIO_MAX = 1.25;
 const NUM_GREEDY_TOKENS = 180;
-
-/** All logits at the last position, and [id, logit] of the highest at every position. */
-interface ExpectedLogits {
-  last: number[];
-  top: [number, number][][];
-}
-
-interface Expected {
-  prompt_ids: number[];
-  native?: ExpectedLogits;
-  dequantized?: ExpectedLogits;
-  nmse_native_vs_dequantized?: number;
-  /** Of the trained model instead. */
-  greedy_ids?: number[];
-  logits?: { input_position: number; full: number[] }[];
-}
 
 interface Verdict {
   text: string;
@@ -92,17 +77,6 @@ function nmse(actual: Float32Array[], expected: Float64Array[]): number {
     });
   });
   return error / energy;
-}
-
-function maxDifference(logits: Float32Array[], expected: ExpectedLogits): number {
-  let max = 0;
-  expected.last.forEach((value, i) => {
-    max = Math.max(max, Math.abs(value - logits.at(-1)![i]!));
-  });
-  expected.top.forEach((top, position) => {
-    for (const [id, value] of top) max = Math.max(max, Math.abs(value - logits[position]![id]!));
-  });
-  return max;
 }
 
 async function verifyRandomModel(backend: CpuBackend, expected: Expected, path: string): Promise<Verdict> {
@@ -165,9 +139,8 @@ if (values.fixtures === undefined) throw new Error("--fixtures DIR is needed: th
 const sets = KERNEL_SETS.filter((set) => values.sets === undefined || values.sets.split(",").includes(set));
 
 let [numPassed, numMissed] = [0, 0];
-for (const path of globSync(join(values.fixtures, "models/**/*.gguf")).sort()) {
+for (const { path, expected } of expectedModels(values.fixtures)) {
   if (values.only !== undefined && !path.includes(values.only)) continue;
-  const expected = JSON.parse(readFileSync(path.replace(/\.gguf$/, ".expected.json"), "utf8")) as Expected;
   for (const kvPrecision of ["f32", "f16"] as const) {
     for (const set of sets) {
       try {

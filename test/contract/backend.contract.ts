@@ -72,6 +72,21 @@ const MODELS: Record<string, TinyModelOptions> = {
               ? "Q5_K"
               : "Q4_K",
   },
+  "2 and 3 bits, codebooks": {
+    seed: 14,
+    ...K_QUANT_SHAPE,
+    numLayers: 1,
+    weightType: (tensor) =>
+      tensor.includes("token_embd")
+        ? "IQ4_XS"
+        : tensor.includes("attn_v")
+          ? "Q3_K"
+          : tensor.includes("attn_k")
+            ? "IQ4_NL"
+            : tensor.includes("ffn_down")
+              ? "Q3_K"
+              : "Q2_K",
+  },
 };
 
 export { GREEDY as NEUTRAL };

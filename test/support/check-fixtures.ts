@@ -4,10 +4,10 @@
  * Takes every `X.gguf` under DIR/models that has an `X.expected.json` beside it; what cannot be read is listed with the
  * reader's reason.
  */
-import { globSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { ModelError } from "../../src/model/errors.ts";
+import { type Expected, expectedModels, maxDifference } from "./expected-logits.ts";
 import { referenceLogits } from "./reference-forward.ts";
 import { readWeights } from "./tiny-model.ts";
 
@@ -15,40 +15,15 @@ import { readWeights } from "./tiny-model.ts";
 const F32_DIFFERENCE_MAX = 1e-4;
 const QUANTIZED_DIFFERENCE_MAX = 1e-3;
 
-/** All logits at the last position, and [id, logit] of the highest at every position. */
-interface ExpectedLogits {
-  last: number[];
-  top: [number, number][][];
-}
-
-interface Expected {
-  prompt_ids: number[];
-  native?: ExpectedLogits;
-  /** Of quantized files: the same weights expanded to F32. */
-  dequantized?: ExpectedLogits;
-  /** Of the trained model instead: greedy text after the prompt, and all logits at some positions. */
-  greedy_ids?: number[];
-  logits?: { input_position: number; full: number[] }[];
-}
-
-async function maxDifference(path: string, expected: Expected): Promise<number> {
+async function differenceOf(path: string, expected: Expected): Promise<number> {
   const { spec, weights } = await readWeights(readFileSync(path), path);
   const tokens = [...expected.prompt_ids, ...(expected.greedy_ids ?? [])];
   const logits = referenceLogits(spec, weights, tokens);
-  let max = 0;
-  const compare = (position: number, id: number, value: number) => {
-    max = Math.max(max, Math.abs(value - logits[position]![id]!));
-  };
   const wanted = expected.dequantized ?? expected.native;
-  wanted?.last.forEach((value, id) => {
-    compare(wanted.top.length - 1, id, value);
-  });
-  wanted?.top.forEach((top, position) => {
-    for (const [id, value] of top) compare(position, id, value);
-  });
+  let max = wanted === undefined ? 0 : maxDifference(logits, wanted);
   for (const { input_position, full } of expected.logits ?? []) {
     full.forEach((value, id) => {
-      compare(input_position, id, value);
+      max = Math.max(max, Math.abs(value - logits[input_position]![id]!));
     });
   }
   return max;
@@ -58,10 +33,9 @@ const { values } = parseArgs({ options: { fixtures: { type: "string" } } });
 if (values.fixtures === undefined) throw new Error("--fixtures DIR is needed");
 
 let numFailed = 0;
-for (const path of globSync(join(values.fixtures, "models/**/*.gguf")).sort()) {
-  const expected = JSON.parse(readFileSync(path.replace(/\.gguf$/, ".expected.json"), "utf8")) as Expected;
+for (const { path, expected } of expectedModels(values.fixtures)) {
   try {
-    const difference = await maxDifference(path, expected);
+    const difference = await differenceOf(path, expected);
     const limit = expected.dequantized === undefined ? F32_DIFFERENCE_MAX : QUANTIZED_DIFFERENCE_MAX;
     if (difference > limit) numFailed++;
     const verdict = difference <= limit ? "ok  " : "FAIL";

@@ -3,7 +3,7 @@
 use crate::block_format::Format;
 use crate::config::{ABI_VERSION, Config};
 use crate::forward::Forward;
-use crate::kernels::{ActBlock, Activations, Active, Kernels};
+use crate::kernels::{self, ActBlock, Activations};
 use crate::matrix::Matrix;
 use crate::memory::{in_memory, view, view_mut};
 use crate::scratch::Scratch;
@@ -130,10 +130,10 @@ pub extern "C" fn debug_matmul(
     unsafe {
         if format.is_quantized() {
             for token in 0..num_tokens {
-                Active::quantize(view(values + token * cols * 4, cols), &mut input.quant_row(token));
+                kernels::quantize(view(values + token * cols * 4, cols), &mut input.quant_row(token));
             }
         }
-        Active::matmul(&matrix, &input, num_tokens, out as *mut f32, rows.next_multiple_of(4));
+        kernels::matmul(&matrix, &input, num_tokens, out as *mut f32, rows.next_multiple_of(4));
     }
     0
 }

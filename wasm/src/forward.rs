@@ -2,7 +2,7 @@
 //! Attention is the only place where a token looks beyond its own row, and it looks through its own block table.
 
 use crate::config::{Config, Layer};
-use crate::kernels::{Activations, Active, Attend, Kernels};
+use crate::kernels::{self, Activations, Attend};
 use crate::kv_pool::KvPool;
 use crate::matrix::Matrix;
 use crate::memory::{view, view_mut};
@@ -65,11 +65,11 @@ impl<'a> Forward<'a> {
             for (slot, &row) in rows.iter().enumerate() {
                 let x = self.row(self.scratch.x, row as usize, c.d_model);
                 let normed = self.row(self.scratch.normed, slot, c.d_model);
-                Active::rms_norm(x, c.output_norm(), c.norm_epsilon, normed);
+                kernels::rms_norm(x, c.output_norm(), c.norm_epsilon, normed);
             }
             let head = c.output();
             let input = self.input(self.scratch.normed, c.d_model, rows.len(), &[&head]);
-            Active::matmul(&head, &input, rows.len(), self.scratch.logits as *mut f32, c.logits_stride());
+            kernels::matmul(&head, &input, rows.len(), self.scratch.logits as *mut f32, c.logits_stride());
         }
     }
 
@@ -107,7 +107,7 @@ impl<'a> Forward<'a> {
         unsafe {
             for row in 0..self.num_tokens {
                 let out = self.row(self.scratch.normed, row, c.d_model);
-                Active::rms_norm(self.row(self.scratch.x, row, c.d_model), weight, c.norm_epsilon, out);
+                kernels::rms_norm(self.row(self.scratch.x, row, c.d_model), weight, c.norm_epsilon, out);
             }
             self.input(self.scratch.normed, c.d_model, self.num_tokens, matrices)
         }
@@ -118,14 +118,14 @@ impl<'a> Forward<'a> {
         let input = Activations::new(&self.scratch, values, cols);
         if matrices.iter().any(|matrix| matrix.format.is_quantized()) {
             for row in 0..num_rows {
-                unsafe { Active::quantize(self.row(values, row, cols), &mut input.quant_row(row)) };
+                unsafe { kernels::quantize(self.row(values, row, cols), &mut input.quant_row(row)) };
             }
         }
         input
     }
 
     unsafe fn project(&self, matrix: &Matrix, input: &Activations, out: usize) {
-        unsafe { Active::matmul(matrix, input, self.num_tokens, out as *mut f32, matrix.rows) };
+        unsafe { kernels::matmul(matrix, input, self.num_tokens, out as *mut f32, matrix.rows) };
     }
 
     /// x += matrix · rows at `values`
@@ -134,7 +134,7 @@ impl<'a> Forward<'a> {
             let input = self.input(values, matrix.cols, self.num_tokens, &[matrix]);
             self.project(matrix, &input, self.scratch.up);
             let len = self.num_tokens * self.config.d_model;
-            Active::add(view_mut(self.scratch.x, len), view(self.scratch.up, len));
+            kernels::add(view_mut(self.scratch.x, len), view(self.scratch.up, len));
         }
     }
 
@@ -159,7 +159,7 @@ impl<'a> Forward<'a> {
                 self.for_each_token(|row, position, table| {
                     task.num_keys = position + 1;
                     task.queries = (s.q as *mut f32).add(row * c.q_dim() + first);
-                    Active::attend(&Attend { table, ..task });
+                    kernels::attend(&Attend { table, ..task });
                 });
             }
             self.project_residual(&layer.attn_output, s.q);
@@ -173,7 +173,7 @@ impl<'a> Forward<'a> {
             self.project(&layer.ffn_gate, &input, s.gate);
             self.project(&layer.ffn_up, &input, s.up);
             let len = self.num_tokens * self.config.ffn_dim;
-            Active::swiglu(view_mut(s.gate, len), view(s.up, len));
+            kernels::swiglu(view_mut(s.gate, len), view(s.up, len));
             self.project_residual(&layer.ffn_down, s.gate);
         }
     }

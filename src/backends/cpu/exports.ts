@@ -73,9 +73,13 @@ const GROUP_BLOCK_BYTES: Record<GgmlTypeName, number> = {
   Q5_0: 88,
   Q5_1: 96,
   Q8_0: 136,
+  Q2_K: 336,
+  Q3_K: 456,
   Q4_K: 592,
   Q5_K: 720,
   Q6_K: 840,
+  IQ4_NL: 72,
+  IQ4_XS: 552,
 };
 
 /** Bytes of a packed [rows, cols] matrix; cols is a whole number of blocks of `blockElements`. */

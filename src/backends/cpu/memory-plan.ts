@@ -203,11 +203,8 @@ function scratchBytes(
     t * kvDim * 4, // v
     t * spec.ffnDim * 4, // gate
     t * Math.max(spec.ffnDim, spec.dModel) * 4, // up
-    t * blocks * 32, // quants8
+    t * blocks * 64, // act_blocks
     t * blocks * 64, // quants16
-    t * blocks * 4, // act_scales
-    t * blocks * 4, // act_scaled_sums
-    t * blocks * 8, // act_sums
     t * spec.rope.numDims * 4, // rope
     4 * (options.blockTokens + 4 + spec.headDim) * 4, // attention
     options.maxLogitRows * logits * 4, // logits

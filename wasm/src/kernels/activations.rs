@@ -44,7 +44,7 @@ impl Activations {
         }
     }
 
-    /// The buffers of row `token`, to be written by `Kernels::quantize`; cols is a multiple of 32.
+    /// The buffers of row `token`, to be written by `kernels::quantize`; cols is a multiple of 32.
     ///
     /// # Safety
     /// The buffers hold the row and no other view of it is alive.

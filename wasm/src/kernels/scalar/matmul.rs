@@ -50,8 +50,8 @@ unsafe fn quantized_row(m: &Matrix, row: usize, a: &Activations, num_tokens: usi
     }
 }
 
-/// sum + Σ over 32 elements, with the integer part of each 16 exact (each half has its own scale in Q6_K; in the other
-/// types both are the same, and the halves are summed before they are scaled).
+/// sum + Σ over 32 elements, with the integer part of each 16 exact (each half has its own scale, and min, in Q2_K, Q3_K
+/// and Q6_K; in the other types both are the same, and the halves are summed before they are scaled).
 fn add_sub_block(mut sum: f32, block: &SubBlock, activations: &ActBlock) -> f32 {
     let dot = |from: usize| -> i32 {
         (from..from + 16).map(|i| (block.quants[i] - block.offset) * activations.quants[i] as i32).sum()
@@ -62,5 +62,9 @@ fn add_sub_block(mut sum: f32, block: &SubBlock, activations: &ActBlock) -> f32 
         sum += dot(0) as f32 * (block.scale[0] * activations.scale);
         sum += dot(16) as f32 * (block.scale[1] * activations.scale);
     }
-    sum + block.min * activations.sum
+    if block.min[0] == block.min[1] {
+        return sum + block.min[0] * activations.sum;
+    }
+    sum += block.min[0] * activations.half_sums[0];
+    sum + block.min[1] * activations.half_sums[1]
 }

@@ -42,9 +42,17 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     }
 }
 
+pub fn max(values: &[f32]) -> f32 {
+    values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
 pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) {
     for value in values {
         let weight = libm::expf((*value - max) * inverse_temperature);
         *value = if weight.is_nan() { 0.0 } else { weight };
     }
+}
+
+pub fn sum_exp(values: &[f32], max: f32) -> f64 {
+    values.iter().filter(|v| !v.is_nan()).map(|v| libm::expf(v - max) as f64).sum()
 }

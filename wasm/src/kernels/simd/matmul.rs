@@ -59,9 +59,13 @@ pub unsafe fn matmul(m: &Matrix, a: &Activations, num_tokens: usize, out: *mut f
             Format::Q5_0 => walk::<UnsignedTile<Q5_0>>(m, a, num_tokens, out, stride),
             Format::Q5_1 => walk::<UnsignedTile<Q5_1>>(m, a, num_tokens, out, stride),
             Format::Q8_0 => walk::<ExactTile<Q8_0>>(m, a, num_tokens, out, stride),
+            Format::Q2_K => walk::<UnsignedTile<Q2_K>>(m, a, num_tokens, out, stride),
+            Format::Q3_K => walk::<UnsignedTile<Q3_K>>(m, a, num_tokens, out, stride),
             Format::Q4_K => walk::<UnsignedTile<Q4_K>>(m, a, num_tokens, out, stride),
             Format::Q5_K => walk::<UnsignedTile<Q5_K>>(m, a, num_tokens, out, stride),
             Format::Q6_K => walk::<UnsignedTile<Q6_K>>(m, a, num_tokens, out, stride),
+            Format::IQ4_NL => walk::<ExactTile<IQ4_NL>>(m, a, num_tokens, out, stride),
+            Format::IQ4_XS => walk::<ExactTile<IQ4_XS>>(m, a, num_tokens, out, stride),
         }
     }
 }

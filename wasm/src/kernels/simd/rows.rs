@@ -48,7 +48,7 @@ pub fn quantize(x: &[f32], row: &mut QuantRow) {
                 let (first, second) = (i32x4_extract_lane::<0>(pairs), i32x4_extract_lane::<1>(pairs));
                 block.pair_sums[half] = [first as i16, second as i16];
                 block.half_sums[half] = scale * (first + second) as f32;
-                all_pairs += (first + second);
+                all_pairs += first + second;
             }
             block.pair_sums[2] =
                 [block.pair_sums[0][0] + block.pair_sums[1][0], block.pair_sums[0][1] + block.pair_sums[1][1]];
