@@ -29,7 +29,8 @@ pub struct Activations {
     pub values: *const f32,
     /// [rows, cols/32]
     pub blocks: *const ActBlock,
-    /// [rows, cols] the int8 values as i16.
+    /// [rows, cols] the int8 values as i16, each group of 4 in the order k0 k2 k1 k3: what even and odd bytes of a weight
+    /// vector meet.
     pub quants16: *const i16,
 }
 

@@ -12,7 +12,7 @@ pub fn quantize(x: &[f32], row: &mut QuantRow) {
         for (i, value) in values.iter().enumerate() {
             let quant = libm::rintf(value * inverse);
             block.quants[i] = quant as i8;
-            quants16[i] = quant as i16;
+            quants16[i / 4 * 4 + [0, 2, 1, 3][i % 4]] = quant as i16;
         }
         for (half, sum) in block.half_sums.iter_mut().enumerate() {
             let quants = &block.quants[16 * half..][..16];

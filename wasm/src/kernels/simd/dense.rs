@@ -1,7 +1,7 @@
 //! Tiles of F32, F16 and BF16 weights, multiplied in f32 with unrounded activations.
 
 use super::lanes::{ZERO, load_bf16, load_halves, multiply_add};
-use super::matmul::{PANELS, TILE_TOKENS, Tile};
+use super::register_tile::RegisterTile;
 use crate::kernels::Activations;
 use core::arch::wasm32::*;
 use core::marker::PhantomData;
@@ -45,38 +45,25 @@ impl Dense for Bf16 {
 
 pub struct DenseTile<D>(PhantomData<D>);
 
-impl<D: Dense> Tile for DenseTile<D> {
-    #[inline(never)]
-    unsafe fn gemv(groups: [*const u8; PANELS], a: &Activations, token: usize, sums: &mut [v128; PANELS]) {
-        *sums = [ZERO; PANELS];
-        let x = unsafe { a.values.add(token * a.cols) };
-        for k in 0..a.cols {
-            unsafe {
-                let x = v128_load32_splat(x.add(k) as *const u32);
-                for r in 0..PANELS {
-                    sums[r] = multiply_add(D::load(groups[r].add(k * 4 * D::BYTES)), x, sums[r]);
-                }
-            }
-        }
-    }
-
-    #[inline(never)]
-    unsafe fn gemm(
-        group: *const u8,
+impl<D: Dense> RegisterTile for DenseTile<D> {
+    #[inline(always)]
+    unsafe fn tile<const R: usize, const T: usize>(
+        groups: [*const u8; R],
         a: &Activations,
         first_token: usize,
-        num_tokens: usize,
-        sums: &mut [v128; TILE_TOKENS],
-    ) {
-        sums[..num_tokens].fill(ZERO);
+    ) -> [[v128; T]; R] {
+        let mut sums = [[ZERO; T]; R];
         for k in 0..a.cols {
             unsafe {
-                let weights = D::load(group.add(k * 4 * D::BYTES));
-                for (t, sum) in sums[..num_tokens].iter_mut().enumerate() {
+                let weights = groups.map(|group| D::load(group.add(k * 4 * D::BYTES)));
+                for t in 0..T {
                     let x = v128_load32_splat(a.values.add((first_token + t) * a.cols + k) as *const u32);
-                    *sum = multiply_add(weights, x, *sum);
+                    for r in 0..R {
+                        sums[r][t] = multiply_add(weights[r], x, sums[r][t]);
+                    }
                 }
             }
         }
+        sums
     }
 }

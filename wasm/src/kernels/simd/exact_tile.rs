@@ -1,11 +1,11 @@
 //! Tiles by `i32x4.dot_i16x8_s` on bytes extended to 16 bits: right for any signed byte, on any engine.
 //!
-//! A vector of 4 rows × 4 k becomes two of 2 rows × 4 k, which meet 4 activations twice. Sums are (row, pair) lanes in two
-//! vectors, rows 0 0 1 1 and 2 2 3 3, brought together once for each sub-block.
+//! Even and odd bytes of a weight vector become two vectors of 4 rows × 2 k, so that 32-bit lanes are rows; the activations
+//! are stored in the same order.
 
 use super::lanes::ZERO;
-use super::matmul::{PANELS, TILE_TOKENS, Tile};
 use super::quantized::{Constants, Quantized, add_scaled};
+use super::register_tile::RegisterTile;
 use crate::block_format::SUB_ELEMENTS;
 use crate::kernels::Activations;
 use core::arch::wasm32::*;
@@ -13,104 +13,85 @@ use core::marker::PhantomData;
 
 pub struct ExactTile<Q>(PhantomData<Q>);
 
-impl<Q: Quantized> Tile for ExactTile<Q> {
-    #[inline(never)]
-    unsafe fn gemv(groups: [*const u8; PANELS], a: &Activations, token: usize, sums: &mut [v128; PANELS]) {
-        let num_subs = a.cols / SUB_ELEMENTS;
-        let constants = Constants::read();
-        *sums = [ZERO; PANELS];
-        let mut blocks = groups;
-        unsafe {
-            let mut x = a.blocks.add(token * num_subs);
-            let mut quants = a.quants16.add(token * a.cols);
-            for _ in 0..num_subs / Q::LAYOUT.num_subs {
-                for inner in 0..Q::LAYOUT.num_subs {
-                    let (low, high) = (inputs(quants), inputs(quants.add(16)));
-                    for (&block, sum) in blocks.iter().zip(sums.iter_mut()) {
-                        let sub = block.add(Q::LAYOUT.sub_offset(inner));
-                        let first = dot(&Q::wide_half(sub, 0, &constants), &low);
-                        let second = dot(&Q::wide_half(sub, 1, &constants), &high);
-                        let dots =
-                            if Q::HALVES { [rows(first), rows(second)] } else { [rows(add(first, second)), ZERO] };
-                        *sum = add_scaled::<Q>(*sum, dots, &Q::scales(block, sub, &constants), x);
-                    }
-                    x = x.add(1);
-                    quants = quants.add(SUB_ELEMENTS);
-                }
-                blocks = blocks.map(|block| block.add(Q::LAYOUT.block_bytes()));
-            }
-        }
-    }
-
-    /// Half a sub-block of weights, 8 vectors, stays in registers while the tokens pass.
-    #[inline(never)]
-    unsafe fn gemm(
-        group: *const u8,
+impl<Q: Quantized> RegisterTile for ExactTile<Q> {
+    #[inline(always)]
+    unsafe fn tile<const R: usize, const T: usize>(
+        groups: [*const u8; R],
         a: &Activations,
         first_token: usize,
-        num_tokens: usize,
-        sums: &mut [v128; TILE_TOKENS],
-    ) {
+    ) -> [[v128; T]; R] {
         let num_subs = a.cols / SUB_ELEMENTS;
         let constants = Constants::read();
-        sums[..num_tokens].fill(ZERO);
-        let mut first_halves = [ZERO; TILE_TOKENS];
-        let mut block = group;
-        unsafe {
-            let mut first_x = a.blocks.add(first_token * num_subs);
-            let mut first_quants = a.quants16.add(first_token * a.cols);
-            for _ in 0..num_subs / Q::LAYOUT.num_subs {
-                for inner in 0..Q::LAYOUT.num_subs {
-                    let sub = block.add(Q::LAYOUT.sub_offset(inner));
-                    let weights = Q::wide_half(sub, 0, &constants);
-                    let mut quants = first_quants;
-                    for half in first_halves[..num_tokens].iter_mut() {
-                        *half = rows(dot(&weights, &inputs(quants)));
-                        quants = quants.add(a.cols);
+        let mut sums = [[ZERO; T]; R];
+        let mut blocks = groups;
+        let mut sub = 0;
+        while sub < num_subs {
+            for inner in 0..Q::LAYOUT.num_subs {
+                unsafe {
+                    let subs = blocks.map(|block| block.add(Q::LAYOUT.sub_offset(inner)));
+                    let quants = a.quants16.add(first_token * a.cols + (sub + inner) * SUB_ELEMENTS);
+                    let dots = dots::<Q, R, T>(subs, quants, a.cols, &constants);
+                    for r in 0..R {
+                        let scales = Q::scales(blocks[r], subs[r], &constants);
+                        for t in 0..T {
+                            let x = a.blocks.add((first_token + t) * num_subs + sub + inner);
+                            sums[r][t] = add_scaled::<Q>(sums[r][t], dots[r][t], &scales, x);
+                        }
                     }
-                    let weights = Q::wide_half(sub, 1, &constants);
-                    let scales = Q::scales(block, sub, &constants);
-                    let (mut x, mut quants) = (first_x, first_quants.add(16));
-                    for (sum, &half) in sums[..num_tokens].iter_mut().zip(&first_halves) {
-                        let second = rows(dot(&weights, &inputs(quants)));
-                        let dots = if Q::HALVES { [half, second] } else { [i32x4_add(half, second), ZERO] };
-                        *sum = add_scaled::<Q>(*sum, dots, &scales, x);
-                        x = x.add(num_subs);
-                        quants = quants.add(a.cols);
-                    }
-                    first_x = first_x.add(1);
-                    first_quants = first_quants.add(SUB_ELEMENTS);
                 }
-                block = block.add(Q::LAYOUT.block_bytes());
             }
+            sub += Q::LAYOUT.num_subs;
+            blocks = blocks.map(|block| unsafe { block.add(Q::LAYOUT.block_bytes()) });
         }
+        sums
     }
 }
 
-/// 16 activations: vector i holds k 4i … 4i + 3 twice.
+/// Integer dots of one sub-block, for each group and token [low half, high half]; without HALVES all of it is in the first.
 #[inline(always)]
-unsafe fn inputs(quants: *const i16) -> [v128; 4] {
-    let at = |i: usize| unsafe { v128_load64_splat((quants as *const u64).add(i)) };
-    [at(0), at(1), at(2), at(3)]
+unsafe fn dots<Q: Quantized, const R: usize, const T: usize>(
+    subs: [*const u8; R],
+    quants: *const i16,
+    cols: usize,
+    constants: &Constants,
+) -> [[[v128; 2]; T]; R] {
+    let high = if Q::HALVES { 1 } else { 0 };
+    let mut sums = [[[ZERO; 2]; T]; R];
+    for j in 0..4 {
+        unsafe {
+            let weights = subs.map(|sub| {
+                let (low, high) = Q::vectors(sub, j, constants);
+                (even_odd::<Q>(low), even_odd::<Q>(high))
+            });
+            for t in 0..T {
+                let x = quants.add(t * cols + 4 * j);
+                let (low, high_half) = (input(x), input(x.add(16)));
+                for r in 0..R {
+                    let sum = &mut sums[r][t];
+                    sum[0] = add_dots(sum[0], weights[r].0, low);
+                    sum[high] = add_dots(sum[high], weights[r].1, high_half);
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// Signed weights without their offset, as 16-bit lanes.
+#[inline(always)]
+fn even_odd<Q: Quantized>(bytes: v128) -> (v128, v128) {
+    let bytes = if Q::OFFSET == 0 { bytes } else { i8x16_sub(bytes, i8x16_splat(Q::OFFSET as i8)) };
+    (i16x8_shr(i16x8_shl(bytes, 8), 8), i16x8_shr(bytes, 8))
 }
 
 #[inline(always)]
-fn dot(w: &[(v128, v128); 4], x: &[v128; 4]) -> (v128, v128) {
-    let low = |i: usize| i32x4_dot_i16x8(w[i].0, x[i]);
-    let high = |i: usize| i32x4_dot_i16x8(w[i].1, x[i]);
-    (
-        i32x4_add(i32x4_add(low(0), low(1)), i32x4_add(low(2), low(3))),
-        i32x4_add(i32x4_add(high(0), high(1)), i32x4_add(high(2), high(3))),
-    )
+unsafe fn input(x: *const i16) -> (v128, v128) {
+    let pairs = x as *const u32;
+    unsafe { (v128_load32_splat(pairs), v128_load32_splat(pairs.add(1))) }
 }
 
 #[inline(always)]
-fn add(a: (v128, v128), b: (v128, v128)) -> (v128, v128) {
-    (i32x4_add(a.0, b.0), i32x4_add(a.1, b.1))
-}
-
-/// (row, pair) lanes to one lane for each row.
-#[inline(always)]
-fn rows((low, high): (v128, v128)) -> v128 {
-    i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(low, high), i32x4_shuffle::<1, 3, 5, 7>(low, high))
+fn add_dots(sum: v128, weights: (v128, v128), input: (v128, v128)) -> v128 {
+    let even = i32x4_dot_i16x8(weights.0, input.0);
+    i32x4_add(i32x4_add(sum, even), i32x4_dot_i16x8(weights.1, input.1))
 }

@@ -7,6 +7,7 @@ mod exact_tile;
 mod lanes;
 mod matmul;
 mod quantized;
+mod register_tile;
 #[cfg(target_feature = "relaxed-simd")]
 mod relaxed_tile;
 mod rows;

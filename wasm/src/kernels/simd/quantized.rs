@@ -27,21 +27,6 @@ pub trait Quantized {
     /// `sub` points to a whole sub-block.
     unsafe fn vectors(sub: *const u8, j: usize, c: &Constants) -> (v128, v128);
 
-    /// The 16 elements of a half as 16-bit lanes without their offset: k 4i … 4i + 3 of rows 0 and 1, and of rows 2 and 3.
-    ///
-    /// # Safety
-    /// As `vectors`.
-    #[inline(always)]
-    unsafe fn wide_half(sub: *const u8, half: usize, c: &Constants) -> [(v128, v128); 4] {
-        let wide = |j: usize| {
-            let (low, high) = unsafe { Self::vectors(sub, j, c) };
-            let bytes = if half == 0 { low } else { high };
-            let bytes = if Self::OFFSET == 0 { bytes } else { i8x16_sub(bytes, i8x16_splat(Self::OFFSET as i8)) };
-            (i16x8_extend_low_i8x16(bytes), i16x8_extend_high_i8x16(bytes))
-        };
-        [wide(0), wide(1), wide(2), wide(3)]
-    }
-
     /// # Safety
     /// `block` points to a whole block, `sub` to a sub-block of it.
     unsafe fn scales(block: *const u8, sub: *const u8, c: &Constants) -> Scales;
@@ -299,13 +284,6 @@ quantized!(Q6_K, six_bits, |block, at, c| half_scales(block, at, c), {
 });
 
 // Signed bytes: only for `ExactTile`.
-quantized!(Q8_0, signed_bytes, |_block, at, c| plain_scales(at, c), {
-    /// Extended as they are loaded.
-    #[inline(always)]
-    unsafe fn wide_half(sub: *const u8, half: usize, _: &Constants) -> [(v128, v128); 4] {
-        let at = |i: usize| unsafe { i16x8_load_extend_i8x8(sub.add(64 * half + 8 * i) as *const i8) };
-        [(at(0), at(1)), (at(2), at(3)), (at(4), at(5)), (at(6), at(7))]
-    }
-});
+quantized!(Q8_0, signed_bytes, |_block, at, c| plain_scales(at, c), {});
 quantized!(IQ4_NL, codebook, |_block, at, c| plain_scales(at, c), {});
 quantized!(IQ4_XS, codebook, |block, at, c| signed_scale(block, at, c), {});

@@ -7,68 +7,104 @@
 //! taken off as −OFFSET · Σ x of the lane, which quantisation has left in `ActBlock::pair_sums`. One widening is left.
 
 use super::lanes::ZERO;
-use super::matmul::{PANELS, TILE_TOKENS, Tile};
+use super::matmul::PANELS;
 use super::quantized::{Constants, Quantized, add_scaled};
-use crate::block_format::SUB_ELEMENTS;
+use crate::block_format::{GROUP_ROWS, SUB_ELEMENTS};
 use crate::kernels::{ActBlock, Activations};
+use crate::matrix::Matrix;
 use core::arch::wasm32::*;
-use core::marker::PhantomData;
 
-pub struct RelaxedTile<Q>(PhantomData<Q>);
+/// Most tokens that share the unpacking of a sub-block: their activations stay in the first-level cache.
+const TILE_TOKENS: usize = 16;
+/// Sums of a tile: 4 rows of each group and token.
+type Sums = [[v128; TILE_TOKENS]; PANELS];
 
-impl<Q: Quantized> Tile for RelaxedTile<Q> {
-    /// The 8 splatted inputs of a sub-block stay in registers while the groups pass.
-    #[inline(never)]
-    unsafe fn gemv(groups: [*const u8; PANELS], a: &Activations, token: usize, sums: &mut [v128; PANELS]) {
-        let num_blocks = a.cols / SUB_ELEMENTS / Q::LAYOUT.num_subs;
-        let constants = Constants::read();
-        *sums = [ZERO; PANELS];
-        let mut blocks = groups;
+/// # Safety
+/// As `matmul`.
+pub unsafe fn walk<Q: Quantized>(m: &Matrix, a: &Activations, num_tokens: usize, out: *mut f32, stride: usize) {
+    let num_groups = m.rows.div_ceil(GROUP_ROWS);
+    let panel_groups = num_groups / PANELS;
+    let group_bytes = m.group_bytes();
+    let at = |group: usize| unsafe { m.data.add(group * group_bytes) };
+    let mut sums = [[ZERO; TILE_TOKENS]; PANELS];
+    for first in (0..num_tokens).step_by(TILE_TOKENS) {
+        let count = TILE_TOKENS.min(num_tokens - first);
+        let store = |group: usize, sums: &[v128; TILE_TOKENS]| {
+            for (t, &sum) in sums[..count].iter().enumerate() {
+                unsafe { v128_store(out.add((first + t) * stride + group * GROUP_ROWS) as *mut v128, sum) };
+            }
+        };
         unsafe {
-            let mut x = a.blocks.add(token * (a.cols / SUB_ELEMENTS));
-            for _ in 0..num_blocks {
-                for inner in 0..Q::LAYOUT.num_subs {
-                    let inputs = splats(x);
-                    for (&block, sum) in blocks.iter().zip(sums.iter_mut()) {
-                        let sub = block.add(Q::LAYOUT.sub_offset(inner));
-                        let dots = dots::<Q>(&weights::<Q>(sub, &constants), &inputs, x);
-                        *sum = add_scaled::<Q>(*sum, dots, &Q::scales(block, sub, &constants), x);
-                    }
-                    x = x.add(1);
+            for index in 0..panel_groups {
+                let groups: [usize; PANELS] = core::array::from_fn(|panel| index + panel * panel_groups);
+                if count == 1 {
+                    gemv::<Q>(groups.map(at), a, first, &mut sums);
+                } else {
+                    gemm::<Q>(&groups.map(at), a, first, count, &mut sums);
                 }
-                blocks = blocks.map(|block| block.add(Q::LAYOUT.block_bytes()));
+                for (&group, sums) in groups.iter().zip(&sums) {
+                    store(group, sums);
+                }
+            }
+            for group in panel_groups * PANELS..num_groups {
+                gemm::<Q>(&[at(group)], a, first, count, &mut sums);
+                store(group, &sums[0]);
             }
         }
     }
+}
 
-    /// The 8 unpacked weight vectors of a sub-block stay in registers while the tokens pass.
-    #[inline(never)]
-    unsafe fn gemm(
-        group: *const u8,
-        a: &Activations,
-        first_token: usize,
-        num_tokens: usize,
-        sums: &mut [v128; TILE_TOKENS],
-    ) {
-        let num_subs = a.cols / SUB_ELEMENTS;
-        let constants = Constants::read();
+/// One token: the 8 splatted inputs of a sub-block stay in registers while the groups pass.
+#[inline(never)]
+unsafe fn gemv<Q: Quantized>(groups: [*const u8; PANELS], a: &Activations, token: usize, sums: &mut Sums) {
+    let num_subs = a.cols / SUB_ELEMENTS;
+    let constants = Constants::read();
+    let mut totals = [ZERO; PANELS];
+    let mut blocks = groups;
+    unsafe {
+        let mut x = a.blocks.add(token * num_subs);
+        for _ in 0..num_subs / Q::LAYOUT.num_subs {
+            for inner in 0..Q::LAYOUT.num_subs {
+                let inputs = splats(x);
+                for (&block, total) in blocks.iter().zip(totals.iter_mut()) {
+                    let sub = block.add(Q::LAYOUT.sub_offset(inner));
+                    let dots = dots::<Q>(&weights::<Q>(sub, &constants), &inputs, x);
+                    *total = add_scaled::<Q>(*total, dots, &Q::scales(block, sub, &constants), x);
+                }
+                x = x.add(1);
+            }
+            blocks = blocks.map(|block| block.add(Q::LAYOUT.block_bytes()));
+        }
+    }
+    for (sums, total) in sums.iter_mut().zip(totals) {
+        sums[0] = total;
+    }
+}
+
+/// Several tokens: the 8 unpacked weight vectors of a sub-block stay in registers while the tokens pass.
+#[inline(never)]
+unsafe fn gemm<Q: Quantized>(groups: &[*const u8], a: &Activations, first: usize, num_tokens: usize, sums: &mut Sums) {
+    let num_subs = a.cols / SUB_ELEMENTS;
+    let constants = Constants::read();
+    for sums in sums[..groups.len()].iter_mut() {
         sums[..num_tokens].fill(ZERO);
-        let mut block = group;
-        unsafe {
-            let mut first = a.blocks.add(first_token * num_subs);
-            for _ in 0..num_subs / Q::LAYOUT.num_subs {
-                for inner in 0..Q::LAYOUT.num_subs {
+    }
+    unsafe {
+        let mut first_x = a.blocks.add(first * num_subs);
+        for block_index in 0..num_subs / Q::LAYOUT.num_subs {
+            for inner in 0..Q::LAYOUT.num_subs {
+                for (&group, sums) in groups.iter().zip(sums.iter_mut()) {
+                    let block = group.add(block_index * Q::LAYOUT.block_bytes());
                     let sub = block.add(Q::LAYOUT.sub_offset(inner));
                     let weights = weights::<Q>(sub, &constants);
                     let scales = Q::scales(block, sub, &constants);
-                    let mut x = first;
+                    let mut x = first_x;
                     for sum in sums[..num_tokens].iter_mut() {
                         *sum = add_scaled::<Q>(*sum, dots::<Q>(&weights, &splats(x), x), &scales, x);
                         x = x.add(num_subs);
                     }
-                    first = first.add(1);
                 }
-                block = block.add(Q::LAYOUT.block_bytes());
+                first_x = first_x.add(1);
             }
         }
     }

@@ -40,7 +40,8 @@ pub fn quantize(x: &[f32], row: &mut QuantRow) {
                     [0, 1].map(|i| i16x8_narrow_i32x4(rounded(4 * half + 2 * i), rounded(4 * half + 2 * i + 1)));
                 v128_store((block.quants.as_mut_ptr() as *mut v128).add(half), i8x16_narrow_i16x8(words[0], words[1]));
                 for (i, &word) in words.iter().enumerate() {
-                    v128_store((quants16.as_mut_ptr() as *mut v128).add(2 * half + i), word);
+                    let even_odd = i16x8_shuffle::<0, 2, 1, 3, 4, 6, 5, 7>(word, word);
+                    v128_store((quants16.as_mut_ptr() as *mut v128).add(2 * half + i), even_odd);
                 }
                 // Lanes: k 0+1, 2+3, 4+5 … ; then pairs of lanes two apart belong together.
                 let pairs = i32x4_extadd_pairwise_i16x8(i16x8_add(words[0], words[1]));
