@@ -2,6 +2,7 @@
 //! known before loading (`scratchBytes` in `src/backends/cpu/memory-plan.ts` is the same list and is checked at load).
 
 use crate::config::Config;
+use crate::kernels::attention_values;
 use crate::memory::align;
 
 /// Addresses of the buffers; T = max_batch_tokens, L = max_logit_rows. All f32 unless said otherwise.
@@ -33,7 +34,7 @@ pub struct Scratch {
     pub act_sums: usize,
     /// [T, rope_dims] cosine and sine of each pair.
     pub rope: usize,
-    /// [4, block_tokens + 4] attention weights of a tile, [4, head_dim] sums.
+    /// Of one attention tile.
     pub attention: usize,
     /// [L, vocab_size rounded up to 4]
     pub logits: usize,
@@ -77,7 +78,7 @@ impl Scratch {
             act_scaled_sums: take(t * blocks * 4),
             act_sums: take(t * blocks * 8),
             rope: take(t * c.rope_dims * 4),
-            attention: take(4 * (c.block_tokens + 4 + c.head_dim) * 4),
+            attention: take(attention_values(c.head_dim) * 4),
             logits: take(c.max_logit_rows * c.logits_stride() * 4),
             candidates: take(c.logits_stride() * 4),
             tokens: take(c.vocab_size * 4),
