@@ -58,6 +58,9 @@ export class LoadedModel {
         const plan = options.makeRoom((freeBytes) => planMemory(id, needs, options.budgetBytes, freeBytes));
         return { spec, plan, text: loadText(header, { nowMs: () => Date.now() }) };
       });
+      const { kvPrecision, contextLength } = plan.engine;
+      if (kvPrecision === "q8")
+        console.log(`'${id}': its KV cache is kept in q8, so that ${contextLength} tokens of context fit the memory.`);
       const { tokenizer, template } = text;
       const backend = await build(file, spec, plan, options.onProgress);
       const model = createLanguageModel({

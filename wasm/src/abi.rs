@@ -3,7 +3,8 @@
 use crate::block_format::Format;
 use crate::config::{ABI_VERSION, Config};
 use crate::forward::Forward;
-use crate::kernels::{self, ActBlock, Activations};
+use crate::kernels::{self, ActBlock, Activations, Attend};
+use crate::kv_pool::KvPool;
 use crate::matrix::Matrix;
 use crate::memory::{in_memory, view, view_mut};
 use crate::scratch::Scratch;
@@ -148,6 +149,42 @@ pub extern "C" fn debug_read_row(format: u32, rows: usize, cols: usize, packed: 
     let matrix = Matrix { format, rows, cols, data: packed as *const u8 };
     // SAFETY: the caller laid out the buffers.
     unsafe { matrix.read_row(row, view_mut(out, cols)) };
+    0
+}
+
+/// Writes k and v ([kv heads · head_dim] f32) of one token into the KV pool, for tests and benchmarks of attention, which
+/// need a descriptor but no tensors. Returns −1 for another version.
+#[unsafe(no_mangle)]
+pub extern "C" fn debug_write_kv(model: usize, block: usize, layer: usize, slot: usize, k: usize, v: usize) -> i32 {
+    // SAFETY: the caller laid out the regions that the descriptor names, and the two vectors.
+    unsafe {
+        let Some(c) = Config::read(model) else { return WRONG_VERSION };
+        KvPool::new(&c).write(block, layer, slot, view(k, c.kv_dim()), view(v, c.kv_dim()));
+    }
+    0
+}
+
+/// Attention of `num_tokens` tokens at `queries` ([num_tokens, q_dim] f32, replaced by the result), all heads of a layer.
+#[unsafe(no_mangle)]
+pub extern "C" fn debug_attend(
+    model: usize,
+    layer: usize,
+    table: usize,
+    table_len: usize,
+    first_position: usize,
+    num_tokens: usize,
+    window: usize,
+    queries: usize,
+) -> i32 {
+    // SAFETY: as above.
+    unsafe {
+        let Some(c) = Config::read(model) else { return WRONG_VERSION };
+        let (pool, scratch) = (KvPool::new(&c), Scratch::carve(&c));
+        for kv_head in 0..c.num_kv_heads {
+            let task = Attend::new(&c, &pool, &scratch, layer, kv_head, queries);
+            kernels::attend(&Attend { table: view(table, table_len), first_position, num_tokens, window, ..task });
+        }
+    }
     0
 }
 

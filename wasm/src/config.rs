@@ -8,6 +8,7 @@
 //! Vectors (norms) are plain f32 and have rows = 1.
 
 use crate::block_format::Format;
+use crate::kv_pool::Precision;
 use crate::matrix::Matrix;
 use crate::memory::{in_memory, view};
 use crate::scratch::Scratch;
@@ -39,7 +40,7 @@ pub struct Config {
     pub attention_scale: f32,
     pub block_tokens: usize,
     pub num_blocks: usize,
-    pub kv_f16: bool,
+    pub kv_precision: Precision,
     pub max_batch_tokens: usize,
     pub max_sequences: usize,
     /// Rows of logits that one call can produce.
@@ -94,7 +95,7 @@ impl Config {
             attention_scale: f32::from_bits(words[12]),
             block_tokens: word(14),
             num_blocks: word(15),
-            kv_f16: words[16] == 1,
+            kv_precision: Precision::from_word(words[16])?,
             max_batch_tokens: word(17),
             max_sequences: word(18),
             max_logit_rows: word(19),

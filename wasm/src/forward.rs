@@ -8,7 +8,7 @@ use crate::matrix::Matrix;
 use crate::memory::{view, view_mut};
 use crate::rope;
 use crate::scratch::Scratch;
-use crate::step::Step;
+use crate::step::{Step, StepSequence};
 
 pub struct Forward<'a> {
     config: &'a Config,
@@ -94,11 +94,15 @@ impl<'a> Forward<'a> {
 
     /// Calls `visit` with (row, position, block table) of every token.
     fn for_each_token(&self, mut visit: impl FnMut(usize, usize, &[u32])) {
-        for sequence in (0..self.step.num_sequences()).filter_map(|index| self.step.sequence(index)) {
+        self.for_each_sequence(|sequence| {
             for i in 0..sequence.num_tokens {
                 visit(sequence.first_row + i, sequence.start_position + i, sequence.table);
             }
-        }
+        });
+    }
+
+    fn for_each_sequence(&self, visit: impl FnMut(StepSequence<'a>)) {
+        (0..self.step.num_sequences()).filter_map(|index| self.step.sequence(index)).for_each(visit);
     }
 
     /// RMSNorm of the residual stream into `scratch.normed`, in the forms that `matrices` read.
@@ -154,12 +158,10 @@ impl<'a> Forward<'a> {
                 self.pool.write(block as usize, index, slot, k, self.row(s.v, row, c.kv_dim()));
             });
             for kv_head in 0..c.num_kv_heads {
-                let mut task = Attend::new(c, &self.pool, s, index, kv_head);
-                let first = kv_head * task.num_queries * c.head_dim;
-                self.for_each_token(|row, position, table| {
-                    task.num_keys = position + 1;
-                    task.queries = (s.q as *mut f32).add(row * c.q_dim() + first);
-                    kernels::attend(&Attend { table, ..task });
+                self.for_each_sequence(|StepSequence { first_row, num_tokens, start_position, table }| {
+                    let queries = s.q + first_row * c.q_dim() * 4;
+                    let task = Attend::new(c, &self.pool, s, index, kv_head, queries);
+                    kernels::attend(&Attend { table, first_position: start_position, num_tokens, ..task });
                 });
             }
             self.project_residual(&layer.attn_output, s.q);

@@ -2,7 +2,7 @@
 //! known before loading (`scratchBytes` in `src/backends/cpu/memory-plan.ts` is the same list and is checked at load).
 
 use crate::config::Config;
-use crate::kernels::ActBlock;
+use crate::kernels::{ActBlock, attention_values};
 use crate::memory::align;
 
 /// Addresses of the buffers; T = max_batch_tokens, L = max_logit_rows. All f32 unless said otherwise.
@@ -28,7 +28,7 @@ pub struct Scratch {
     pub quants16: usize,
     /// [T, rope_dims] cosine and sine of each pair.
     pub rope: usize,
-    /// [4, block_tokens + 4] attention weights of a tile, [4, head_dim] sums.
+    /// Of one attention tile.
     pub attention: usize,
     /// [L, vocab_size rounded up to 4]
     pub logits: usize,
@@ -69,7 +69,7 @@ impl Scratch {
             act_blocks: take(t * blocks * size_of::<ActBlock>()),
             quants16: take(t * blocks * 64),
             rope: take(t * c.rope_dims * 4),
-            attention: take(4 * (c.block_tokens + 4 + c.head_dim) * 4),
+            attention: take(attention_values(c.head_dim) * 4),
             logits: take(c.max_logit_rows * c.logits_stride() * 4),
             candidates: take(c.logits_stride() * 4),
             tokens: take(c.vocab_size * 4),

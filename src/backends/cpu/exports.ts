@@ -45,6 +45,17 @@ export interface CpuExports {
     out: number,
   ): number;
   debug_read_row(format: number, rows: number, cols: number, packed: number, row: number, out: number): number;
+  debug_write_kv(model: number, block: number, layer: number, slot: number, k: number, v: number): number;
+  debug_attend(
+    model: number,
+    layer: number,
+    table: number,
+    tableLength: number,
+    firstPosition: number,
+    numTokens: number,
+    window: number,
+    queries: number,
+  ): number;
   debug_trap(): void;
 }
 

@@ -65,44 +65,63 @@ pub struct QuantRow<'a> {
     pub quants16: &'a mut [i16],
 }
 
-/// Attention of one token over the keys [0, num_keys) for the query heads that share one kv head.
+/// Most rows (tokens times query heads) of an attention tile: what stays in the nearest cache with a span of K and V.
+pub const ATTENTION_ROWS: usize = 32;
+/// Slots of the cache between two updates of the running softmax.
+pub const ATTENTION_SPAN: usize = 64;
+
+/// Causal attention of consecutive tokens of one sequence, for the query heads that share one kv head.
 pub struct Attend<'a> {
     pub pool: &'a KvPool,
     pub layer: usize,
     pub kv_head: usize,
     pub table: &'a [u32],
-    pub num_keys: usize,
-    /// [num_queries, head_dim], replaced by the result.
+    /// Of the first token.
+    pub first_position: usize,
+    pub num_tokens: usize,
+    /// Keys that a token sees, its own the last of them; usize::MAX = all before it.
+    pub window: usize,
+    /// [num_tokens, num_queries, head_dim], tokens `query_stride` values apart; replaced by the result.
     pub queries: *mut f32,
+    pub query_stride: usize,
     pub num_queries: usize,
     pub head_dim: usize,
-    pub kv_f16: bool,
     /// Multiplies q·k.
     pub scale: f32,
-    /// [4, block_tokens + 4] and [4, head_dim] values of workspace.
+    /// `attention_values` of workspace.
     pub scratch: *mut f32,
 }
 
+/// Values of workspace that attention takes: queries and sums of a tile, and the weights of a span.
+pub fn attention_values(head_dim: usize) -> usize {
+    ATTENTION_ROWS * (2 * head_dim + ATTENTION_SPAN)
+}
+
 impl<'a> Attend<'a> {
-    /// The task of token row `queries` ([q_dim]) and `kv_head`.
-    pub fn new(config: &Config, pool: &'a KvPool, scratch: &Scratch, layer: usize, kv_head: usize) -> Attend<'a> {
+    /// The query heads of `kv_head` in the rows at `queries` ([tokens, q_dim]); the caller adds which tokens.
+    pub fn new(
+        config: &Config,
+        pool: &'a KvPool,
+        scratch: &Scratch,
+        layer: usize,
+        kv_head: usize,
+        queries: usize,
+    ) -> Attend<'a> {
+        let num_queries = config.num_heads / config.num_kv_heads;
         Attend {
             pool,
             layer,
             kv_head,
             table: &[],
-            num_keys: 0,
-            queries: core::ptr::null_mut(),
-            num_queries: config.num_heads / config.num_kv_heads,
+            first_position: 0,
+            num_tokens: 0,
+            window: usize::MAX,
+            queries: (queries + kv_head * num_queries * config.head_dim * 4) as *mut f32,
+            query_stride: config.q_dim(),
+            num_queries,
             head_dim: config.head_dim,
-            kv_f16: config.kv_f16,
             scale: config.attention_scale,
             scratch: scratch.attention as *mut f32,
         }
-    }
-
-    /// Values of one row of attention weights in the workspace.
-    pub fn weights_stride(&self) -> usize {
-        self.pool.block_tokens + 4
     }
 }

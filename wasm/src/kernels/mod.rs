@@ -11,7 +11,7 @@ mod scalar;
 #[cfg(target_feature = "simd128")]
 mod simd;
 
-pub use activations::{ActBlock, Activations, Attend, QuantRow};
+pub use activations::{ActBlock, Activations, Attend, QuantRow, attention_values};
 
 use crate::matrix::Matrix;
 #[cfg(not(target_feature = "simd128"))]
@@ -48,11 +48,11 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     active::swiglu(gate, up)
 }
 
-/// Attention of one token for the query heads of one kv head, with online softmax over KV blocks (Milakov and Gimelshein,
-/// arXiv:1805.02867); the result replaces the queries.
+/// Attention of some tokens for the query heads of one kv head; the result replaces the queries.
 ///
 /// # Safety
-/// The table names blocks of the pool and covers `num_keys`; `queries` and `scratch` are as `Attend` says.
+/// The table names blocks of the pool and covers the tokens, whose K and V were written; `queries` and `scratch` are as
+/// `Attend` says.
 pub unsafe fn attend(task: &Attend) {
     unsafe { active::attend(task) }
 }

@@ -2,6 +2,7 @@
 //! relaxed multiply-add; without it, exact 16-bit dots and separate operations. Nothing else differs.
 
 mod attention;
+mod cache;
 mod dense;
 mod exact_tile;
 mod lanes;
