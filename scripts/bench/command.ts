@@ -52,6 +52,8 @@ export function say(text: string): void {
 /** Where npm was called is what the user meant, not the package's folder. */
 export function writeJson(path: string, value: unknown): void {
   const file = userPath(path, process.env);
-  writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`);
+  // Samples in one line: a file is read by people too.
+  const json = JSON.stringify(value, null, 2).replace(/\[[\d\s.,e+-]+\]/g, (list) => list.replace(/\s+/g, " "));
+  writeFileSync(file, `${json}\n`);
   say(`Written: ${file}`);
 }
