@@ -2,7 +2,15 @@
 import type { Chart } from "./bar-chart.ts";
 import { CEILINGS } from "./kernel-report.ts";
 import { MEASURES } from "./measures.ts";
-import type { EngineEntry, EngineResults, KernelResults, MemoryResults, PeerResults, Results } from "./results.ts";
+import type {
+  EngineEntry,
+  EngineResults,
+  KernelResults,
+  MemoryResults,
+  PeerResults,
+  Results,
+  ServerResults,
+} from "./results.ts";
 import type { Summary } from "./statistics.ts";
 
 const PREFILL_KEYS = Object.keys(MEASURES).filter((key) => key.includes("prefill"));
@@ -13,7 +21,7 @@ export function chartsOf(results: Results): Chart[] {
   if (results.kind === "peers") return peerCharts(results);
   if (results.kind === "kernels") return kernelCharts(results);
   if (results.kind === "memory") return [memoryChart(results)];
-  return [];
+  return serverCharts(results);
 }
 
 function bar(series: number, { median, q1, q3 }: Summary) {
@@ -108,4 +116,25 @@ function memoryChart({ model, settings, bytes, limitBytes }: MemoryResults): Cha
     groups: parts.map(([label, value]) => ({ label, bars: [{ series: 0, value: value / 1e6 }] })),
     lines: [{ label: "an isolate's limit", value: limitBytes / 1e6 }],
   };
+}
+
+function serverCharts({ model, coldFirstTokenMs, streams }: ServerResults): Chart[] {
+  const label = (numStreams: number) => (numStreams === 1 ? "one stream" : `${numStreams} streams`);
+  return [
+    {
+      title: `${model}, tokens of all streams`,
+      unit: "tokens/s",
+      series: ["over HTTP"],
+      groups: streams.map(({ numStreams, tokensPerS }) => ({ label: label(numStreams), bars: [bar(0, tokensPerS)] })),
+    },
+    {
+      title: `${model}, time to the first token`,
+      unit: "ms",
+      series: ["over HTTP"],
+      groups: [
+        { label: "cold Worker", bars: [bar(0, coldFirstTokenMs)] },
+        ...streams.map(({ numStreams, ttftMs }) => ({ label: label(numStreams), bars: [bar(0, ttftMs)] })),
+      ],
+    },
+  ];
 }

@@ -38,9 +38,13 @@ await answerJob(async ({ modelPath, peersFolder, promptTokens, newTokens }) => {
       await sequence.evaluateWithoutGeneratingNewTokens(tokens);
     },
     async decode(numTokens) {
-      let count = 0;
-      for await (const _ of sequence.evaluate([100], { temperature: 0, yieldEogToken: true })) {
-        if (++count === numTokens) break;
+      let [token, count] = [100, 0];
+      // An end-of-text token ends a generation; the next one goes on from it.
+      while (count < numTokens) {
+        for await (const next of sequence.evaluate([token], { temperature: 0, yieldEogToken: true })) {
+          token = next;
+          if (++count === numTokens) break;
+        }
       }
     },
   };
