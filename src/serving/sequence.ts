@@ -157,6 +157,28 @@ export class Sequence {
     return step;
   }
 
+  /**
+   * A decode that carries `drafts` of the tokens after it: row i is sampled as if drafts[0 … i) had been generated. The
+   * object is reused as in `stepInput`.
+   */
+  draftedInput(drafts: readonly number[]): StepSequence {
+    const numOutput = this.outputTokens.length;
+    const outputTokens = Int32Array.from([...this.outputTokens, ...drafts]);
+    const step = this.#step;
+    step.tokens = [this.tokenAt(this.numComputed), ...drafts];
+    step.startPosition = this.numComputed;
+    step.blockTable = this.table!.view;
+    step.outputs = Array.from(step.tokens, (_, row) => ({
+      ...this.#sampleRow(row),
+      sample: {
+        ...this.#sample,
+        rngCounter: numOutput + row,
+        outputTokens: outputTokens.subarray(0, numOutput + row),
+      },
+    }));
+    return step;
+  }
+
   #sampleRow(row: number): RowOutput {
     return { row, sample: this.#sample, scoreToken: null, numLogprobs: this.#numLogprobs, wantLogits: false };
   }
