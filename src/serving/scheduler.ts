@@ -130,7 +130,8 @@ export class Scheduler {
     const numDecodes = plan.numTokens;
     this.#schedulePrefills(plan, numDecodes);
     this.#admit(plan, numDecodes);
-    this.#speculation?.extend(plan, this.#tokenBudget - plan.numTokens);
+    // Only where nothing but decodes was planned: no prompt waits for a step that drafts made longer.
+    if (plan.numSequences === numDecodes) this.#speculation?.extend(plan, this.#tokenBudget - numDecodes);
     plan.end();
     if (plan.numTokens === 0) {
       this.#sparePlans.push(plan);
@@ -275,15 +276,18 @@ export class Scheduler {
    */
   #verify(sequence: Sequence, drafts: readonly number[], rows: RowResult[], rowStart: number): number {
     let numAccepted = 0;
-    for (;;) {
+    sequence.numDraftedTokens += drafts.length;
+    for (let isAccepted = true; isAccepted && sequence.status === "running"; ) {
       const row = rows[rowStart + numAccepted]!;
+      // Not of the last row, which has no draft to compare with.
+      isAccepted = row.token === drafts[numAccepted];
+      if (isAccepted) {
+        numAccepted++;
+        sequence.numAcceptedTokens++;
+      }
       sequence.numComputed++;
       this.#blocks.commit(sequence.table!, sequence, sequence.numComputed);
       this.#accept(sequence, row);
-      // The last row has no draft to compare with.
-      if (row.token !== drafts[numAccepted]) break;
-      numAccepted++;
-      if (sequence.status !== "running") break;
     }
     if (sequence.status === "running") this.#blocks.truncate(sequence.table!, sequence.numComputed);
     return numAccepted;

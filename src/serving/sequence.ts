@@ -69,6 +69,9 @@ export class Sequence {
   numScored = 0;
   /** Prompt tokens found in the prefix cache at the first admission; null before it. */
   numCachedTokens: number | null = null;
+  /** Guessed tokens that steps carried for it, and those of them that were generated. */
+  numDraftedTokens = 0;
+  numAcceptedTokens = 0;
 
   readonly #numLogprobs: number | null;
   readonly #sample: RowSample;

@@ -81,13 +81,12 @@ export class Speculation {
   }
 
   /**
-   * Adds drafts to the decodes of a plan that is otherwise complete. Only where all of it are decodes, so that no prompt
-   * waits for a step that drafts made longer.
+   * Adds drafts to a plan of decodes that is otherwise complete.
    * @param numTokensLeft of the step's budget
    */
   extend(plan: StepPlan, numTokensLeft: number): void {
     const { numSequences } = plan;
-    if (numSequences > NUM_DRAFTING_MAX || plan.numTokens > numSequences) return;
+    if (numSequences > NUM_DRAFTING_MAX) return;
     const costs = { rowCost: this.#settings.rowCost, numSequences };
     let numLeft = numTokensLeft;
     for (let i = 0; i < numSequences; i++) {
