@@ -25,7 +25,11 @@ export const CREDIT_INITIAL_STEPS = 1;
 /** Past gains pay for no more than this: two full drafts of the dearest kind, whatever was saved before. */
 const CREDIT_MAX_STEPS = 8;
 
-/** Of the newest token in the estimate. In replays of prose, code and edits 1/16 to 1/4 differed by 2 %; 1/8 was best. */
+/**
+ * Of the newest token in the estimate. 1/4, 1/8 and 1/16 were within 3 % of each other when prose, code and edits of code
+ * were replayed at row costs of 0.15 to 0.4; 1/8 was never the worst. Longer n-grams are right more often, but an estimate
+ * for each length gained less than 1 %.
+ */
 const ESTIMATE_WEIGHT = 1 / 8;
 
 export interface DraftState {
