@@ -17,7 +17,7 @@ export const LOOKUP_WINDOW_TOKENS = 8192;
 export class PromptLookupDrafter implements Drafter {
   readonly #windowTokens: number;
   readonly #indexes = NGRAM_LENGTHS.map((length) => new NgramIndex(length));
-  /** N-grams that begin before this position are forgotten. */
+  /** N-grams that end at this position or before it are forgotten. */
   #start = 0;
   /** Every n-gram that ends at this position or before it is indexed. */
   #end = 0;
@@ -35,7 +35,7 @@ export class PromptLookupDrafter implements Drafter {
     const { numTokens } = history;
     this.#learn(history);
     for (const index of this.#indexes) {
-      if (numTokens - index.length < this.#start) continue;
+      if (numTokens < index.length) continue;
       const source = index.find(history, numTokens);
       if (source > 0) return continuation(history, source, numDraftsMax);
     }
@@ -54,7 +54,7 @@ export class PromptLookupDrafter implements Drafter {
     while (this.#end < end) {
       this.#end++;
       for (const index of this.#indexes) {
-        if (this.#end - index.length >= this.#start) index.insert(history, this.#end);
+        if (this.#end >= index.length) index.insert(history, this.#end);
       }
     }
   }

@@ -118,7 +118,6 @@ export class Scheduler {
     if (sequence.status === "waiting") this.#waiting.remove(sequence);
     if (sequence.status === "running") this.#stopRunning(sequence);
     sequence.status = "finished";
-    this.#speculation?.forget(sequence);
     for (const sibling of sequence.siblings) sibling.status = "finished";
   }
 

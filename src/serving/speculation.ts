@@ -127,11 +127,6 @@ export class Speculation {
     track.proposal = null;
   }
 
-  /** It has ended: what its drafter holds may go, however long its owner keeps it. */
-  forget(sequence: Sequence): void {
-    this.#tracks.delete(sequence);
-  }
-
   /** Drafts that the sequence can use: tokens it may still generate beyond the next one, and blocks that are free. */
   #roomOf(sequence: Sequence): number {
     const numWanted = sequence.maxTokens - sequence.outputTokens.length - 1;

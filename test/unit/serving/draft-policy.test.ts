@@ -125,6 +125,12 @@ describe("the account", () => {
     );
   });
 
+  it("keeps little of what long success has saved", () => {
+    let state = INITIAL_DRAFT_STATE;
+    for (let i = 0; i < 500; i++) state = step(state, ALONE, 9).state;
+    expect(state.creditSteps).toBe(8);
+  });
+
   it("stops a text that is right whenever it is watched and wrong whenever it is drafted", () => {
     let [state, numTokens, time] = [INITIAL_DRAFT_STATE, 0, 0];
     for (let i = 0; i < 5000; i++) {

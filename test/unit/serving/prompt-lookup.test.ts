@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { fmix32 } from "../../../src/serving/block-hash.ts";
 import { LOOKUP_WINDOW_TOKENS, PromptLookupDrafter } from "../../../src/serving/prompt-lookup.ts";
-import { tokensFrom } from "./harness.ts";
 
 const historyOf = (tokens: readonly number[]) => ({
   numTokens: tokens.length,
@@ -80,7 +80,7 @@ describe("prompt lookup", () => {
 
   it("reads a bounded number of tokens for each new one and holds a bounded memory, however long the text", () => {
     const numTokens = 4 * LOOKUP_WINDOW_TOKENS;
-    const tokens = tokensFrom(4, numTokens, 300);
+    const tokens = Array.from({ length: numTokens }, (_, i) => fmix32(i) % 300);
     const drafter = new PromptLookupDrafter();
     let numReads = 0;
     let length = 1;

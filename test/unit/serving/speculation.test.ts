@@ -62,6 +62,31 @@ describe("a decode with drafts", () => {
     expect(starts.length).toBeLessThan(10);
   });
 
+  it("carries none any more when they are wrong, long before they have cost what they may", () => {
+    const one = job(tokensFrom(1, 9), 120);
+    const rig = rigOf({ jobs: [one], rowCost: 0.1, isWrong: (index) => index >= 40 });
+    rig.run(one);
+    expectDone([one]);
+    expect(rig.engine.stats.numAcceptedTokens).toBeGreaterThan(20);
+    expect(rig.backend.stepSizes.slice(-60)).toEqual(Array(60).fill([1]));
+  });
+
+  it("is not thought of before a first token, behind which parallel samples part", () => {
+    const siblings = [1, 2].map((i) => job([5, 6, 7], 10, { rngKey: [i, 1] }));
+    const first = job([5, 6, 7], 10, { siblings: siblings.map(({ sequence }) => sequence) });
+    const askedAt: number[] = [];
+    const propose: Drafter["propose"] = ({ numTokens }) => {
+      askedAt.push(numTokens);
+      return [];
+    };
+    // Two tokens of the prompt, then the last one alone: a decode that has generated nothing yet.
+    const rig = new Rig({}, { tokenBudget: 2 }, { rowCost: 0, createDrafter: () => ({ propose }) });
+    rig.run(first);
+    expectDone([first, ...siblings]);
+    expect(rig.backend.stepSizes.slice(0, 2)).toEqual([[2], [1]]);
+    expect(Math.min(...askedAt)).toBe(4);
+  });
+
   it("gives back the blocks of refused drafts, and caches what was accepted, no more", () => {
     for (const isWrong of [() => true, (index: number) => index % 4 === 3, () => false]) {
       const one = job(tokensFrom(1, 6), 31);
@@ -102,6 +127,9 @@ describe("a decode with drafts", () => {
       rig.run(one);
       expectDone([one]);
       expect([one.probe.end, rig.numFree]).toEqual(["stop", 64]);
+      const { numDraftedTokens, numAcceptedTokens } = rig.engine.stats;
+      expect(numDraftedTokens).toBe(one.sequence.numDraftedTokens);
+      expect(numAcceptedTokens).toBe(one.sequence.numAcceptedTokens);
       expect(rig.engine.stats.numCachedBlocks).toBe(Math.floor((7 + text.indexOf(stopToken)) / 4));
     }
   });
