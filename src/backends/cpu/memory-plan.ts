@@ -9,6 +9,7 @@
 import { ModelError } from "../../model/errors.ts";
 import { GGML_BLOCK, type GgufTensorInfo } from "../../model/gguf.ts";
 import type { ModelSpec } from "../../model/model-spec.ts";
+import { NUM_DRAFTS_MAX } from "../../serving/draft-policy.ts";
 import { MODULE_BYTES, PAGE_BYTES, packedBytes } from "./exports.ts";
 import { descriptorBytes, specTensors } from "./model-descriptor.ts";
 import { RESULT_WORDS, stepCapacityWords } from "./step-encoding.ts";
@@ -74,6 +75,8 @@ export interface PlanAddresses {
 const MEMORY_BYTES_MAX = 4 * 1024 ** 3 - PAGE_BYTES;
 /** The LM head of several rows shares each weight read; beyond this, their logits cost more memory than that saves. */
 const LOGITS_BYTES_MAX = 8 * 1024 * 1024;
+/** A decode with all its drafts is one call. */
+const LOGIT_ROWS_WANTED = 1 + NUM_DRAFTS_MAX;
 const REGION_ALIGNMENT = 64;
 /** Of an attention tile, as in `wasm/src/kernels/activations.rs`. */
 const ATTENTION_ROWS = 32;
@@ -102,7 +105,10 @@ export function planCpuMemory(spec: ModelSpec, options: CpuOptions = {}): CpuMem
   );
 
   const logitsBytes = align4(spec.vocabSize) * 4;
-  const maxLogitRows = Math.min(maxBatchSequences, Math.max(1, Math.floor(LOGITS_BYTES_MAX / logitsBytes)));
+  const maxLogitRows = Math.min(
+    Math.max(maxBatchSequences, LOGIT_ROWS_WANTED),
+    Math.max(1, Math.floor(LOGITS_BYTES_MAX / logitsBytes)),
+  );
   const blockBytes = kvBlockBytes(spec, blockTokens, kvPrecision);
   const scratchRegionBytes = scratchBytes(spec, { maxBatchTokens, maxLogitRows });
   const weights = layOutWeights(spec);
