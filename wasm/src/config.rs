@@ -15,7 +15,7 @@ use crate::scratch::Scratch;
 use crate::step::RESULT_WORDS;
 
 /// Raised whenever the descriptor, the step words or a packed layout change.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 const CONFIG_WORDS: usize = 27;
 const TENSOR_WORDS: usize = 4;
 const GLOBAL_TENSORS: usize = 3;

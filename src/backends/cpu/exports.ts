@@ -4,7 +4,7 @@
 import { GGML_TYPE, type GgmlTypeName } from "../../model/gguf.ts";
 
 /** Of `wasm/src/config.rs`; a module of another version is refused. */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 
 /**
  * Linear memory below this belongs to the module: its stack (128 KiB, see `scripts/build-wasm.mjs`) and constants. The
