@@ -11,7 +11,7 @@
  * | KV pool                                                     | what is left: at least one context, at most       |
  * |                                                             | `BATCH_SEQUENCES_MAX` contexts or `POOL_BYTES_MAX` |
  */
-import { type CpuMemoryPlan, planCpuMemory } from "../backends/cpu/memory-plan.ts";
+import { type CpuMemoryPlan, type KvPrecision, planCpuMemory } from "../backends/cpu/memory-plan.ts";
 import type { GgufHeader, GgufValue } from "../model/gguf.ts";
 import type { ModelSpec } from "../model/model-spec.ts";
 import { modelUnusable } from "../protocol/errors.ts";
@@ -38,6 +38,10 @@ const POOL_BYTES_MAX = 32_000_000;
 
 /** A chat with less room than this ends after a turn or two. A model made for less keeps its own length. */
 const CONTEXT_TOKENS_MIN = 512;
+
+/** A model whose cache in f16 leaves less than this (or less than its own context) gets one in q8: nearly twice the
+ * tokens, for a rounding of K and V that is no larger than the engine's of activations. */
+const ROOMY_CONTEXT_TOKENS = 2048;
 
 /** For each model; the engine's defaults otherwise. */
 const ENGINE = { blockTokens: 16, maxBatchSequences: BATCH_SEQUENCES_MAX } as const;
@@ -73,7 +77,8 @@ export function budgetFrom(variable: string | undefined): number {
 
 /**
  * The plan for a model. Its context depends on the whole budget alone, never on what else is loaded right now: a model
- * must not promise 2048 tokens today and 700 tomorrow. Its KV pool takes what `freeBytes` leaves.
+ * must not promise 2048 tokens today and 700 tomorrow. The same holds for the precision of its KV cache. Its KV pool
+ * takes what `freeBytes` leaves.
  *
  * @param budgetBytes of the isolate, reserve included
  * @param freeBytes of the budget, after the reserve and other models
@@ -87,23 +92,24 @@ export function planMemory(
   freeBytes: number,
 ): MemoryPlan | null {
   const blocksFor = (tokens: number) => Math.ceil(tokens / ENGINE.blockTokens);
-  const planWith = (contextLength: number, numBlocks: number) =>
-    planCpuMemory(spec, { ...ENGINE, contextLength, numBlocks });
   const fits = (plan: CpuMemoryPlan, bytes: number) => plan.totalBytes + tokenizerBytes <= bytes;
+  const planIn = (kvPrecision: KvPrecision, contextLength: number, numBlocks = blocksFor(contextLength)) =>
+    planCpuMemory(spec, { ...ENGINE, kvPrecision, contextLength, numBlocks });
+  const roomyTokens = Math.min(spec.contextLength, ROOMY_CONTEXT_TOKENS);
+  const kvPrecision = fits(planIn("f16", roomyTokens), budgetBytes - JS_RESERVE_BYTES) ? "f16" : "q8";
 
-  const leastTokens = Math.min(spec.contextLength, CONTEXT_TOKENS_MIN);
-  const least = planWith(leastTokens, blocksFor(leastTokens));
+  const least = planIn(kvPrecision, Math.min(spec.contextLength, CONTEXT_TOKENS_MIN));
   if (!fits(least, budgetBytes - JS_RESERVE_BYTES))
     throw modelUnusable(id, overBudget(least, tokenizerBytes, budgetBytes));
 
   const memoryBudgetBytes = budgetBytes - JS_RESERVE_BYTES - tokenizerBytes;
-  const { contextLength } = planCpuMemory(spec, { ...ENGINE, memoryBudgetBytes });
-  const contextBlocks = blocksFor(contextLength);
-  if (!fits(planWith(contextLength, contextBlocks), freeBytes)) return null;
+  const options = { ...ENGINE, kvPrecision } as const;
+  const { contextLength } = planCpuMemory(spec, { ...options, memoryBudgetBytes });
+  if (!fits(planIn(kvPrecision, contextLength), freeBytes)) return null;
 
-  const most = planCpuMemory(spec, { ...ENGINE, contextLength, memoryBudgetBytes: freeBytes - tokenizerBytes });
-  const worthwhileBlocks = Math.max(contextBlocks, Math.floor(POOL_BYTES_MAX / most.blockBytes));
-  const engine = planWith(contextLength, Math.min(most.numBlocks, worthwhileBlocks));
+  const most = planCpuMemory(spec, { ...options, contextLength, memoryBudgetBytes: freeBytes - tokenizerBytes });
+  const worthwhileBlocks = Math.max(blocksFor(contextLength), Math.floor(POOL_BYTES_MAX / most.blockBytes));
+  const engine = planIn(kvPrecision, contextLength, Math.min(most.numBlocks, worthwhileBlocks));
   return { engine, tokenizerBytes, totalBytes: engine.totalBytes + tokenizerBytes };
 }
 

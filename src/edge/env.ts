@@ -18,4 +18,6 @@ export interface Env {
   DEFAULT_MODEL?: string;
   /** Bytes an isolate may hold, JS heap and linear memory together; unset = `ISOLATE_BUDGET_BYTES`. */
   MEMORY_BUDGET_BYTES?: string;
+  /** Drafts of a decode: "off", "auto", or the most of them as a number; unset = "auto". */
+  SPECULATION?: string;
 }

@@ -22,6 +22,7 @@ import { LoadLock, LoadSuperseded, type LoadTicket } from "./load-lock.ts";
 import { LoadedModel } from "./model-loader.ts";
 import { modelStore, type StoredModel } from "./model-store.ts";
 import { OrphanWatch } from "./orphans.ts";
+import { speculationFrom } from "./speculation-setting.ts";
 
 /** How often a waiting request looks again. Loading the demo takes a few hundred milliseconds. */
 const POLL_MS = 10;
@@ -162,6 +163,7 @@ export class IsolateEngine {
         id: stored.info.id,
         source: stored.open(env),
         budgetBytes,
+        speculation: speculationFrom(env.SPECULATION),
         makeRoom: (plan) => this.#makeRoom(stored.info.id, budgetBytes, plan),
         onProgress: () => ticket.beat(),
       });

@@ -12,6 +12,7 @@ import { specFromGguf } from "../model/spec-from-gguf.ts";
 import { type ApiError, modelUnusable, unavailable } from "../protocol/errors.ts";
 import { BackendCrash } from "../serving/backend.ts";
 import { createLanguageModel, type ServedModel } from "../serving/served-model.ts";
+import type { SpeculationOption } from "../serving/speculation.ts";
 import { encodeChat, loadText } from "../text/index.ts";
 import { type MemoryPlan, planMemory, tokenizerBytesOf } from "./budget.ts";
 import { KERNELS } from "./kernels.ts";
@@ -24,6 +25,7 @@ export interface LoadOptions {
   id: string;
   source: ByteSource;
   budgetBytes: number;
+  speculation: SpeculationOption;
   /** Frees bytes until `plan` succeeds with them. Throws where that cannot be. */
   makeRoom<Plan>(plan: (freeBytes: number) => Plan | null): Plan;
   /** Called with every chunk; what it throws ends the loading. */
@@ -58,6 +60,9 @@ export class LoadedModel {
         const plan = options.makeRoom((freeBytes) => planMemory(id, needs, options.budgetBytes, freeBytes));
         return { spec, plan, text: loadText(header, { nowMs: () => Date.now() }) };
       });
+      const { kvPrecision, contextLength } = plan.engine;
+      if (kvPrecision === "q8")
+        console.log(`'${id}': its KV cache is kept in q8, so that ${contextLength} tokens of context fit the memory.`);
       const { tokenizer, template } = text;
       const backend = await build(file, spec, plan, options.onProgress);
       const model = createLanguageModel({
@@ -68,7 +73,7 @@ export class LoadedModel {
           encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
         clock: () => performance.now(),
         random: () => Math.random(),
-        limits: { numWaitingMax: NUM_WAITING_MAX },
+        limits: { numWaitingMax: NUM_WAITING_MAX, speculation: options.speculation },
         onCrash: (error) => console.error(`The engine of '${id}' crashed and is rebuilt for its next request:`, error),
         onFault: (error, requestIds) => {
           if (!(error instanceof BackendCrash)) console.error(`A step of '${id}' failed for ${requestIds}:`, error);

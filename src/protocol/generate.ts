@@ -82,6 +82,8 @@ export interface Usage {
   completionTokens: number;
   /** Prompt tokens whose KV came from the prefix cache. */
   cachedTokens: number;
+  /** Tokens that were guessed ahead, by what their verification said. Absent where nothing was guessed. */
+  drafts?: { accepted: number; rejected: number };
 }
 
 /** Durations by the engine's clock. On production Workers that clock only moves with I/O: treat as a lower bound. */

@@ -39,6 +39,11 @@ export interface Backend {
   /** Bytes held, by owner; the sum is what the isolate's budget table counts. */
   readonly memory: { weightsBytes: number; kvBytes: number; scratchBytes: number };
   /**
+   * Time that each further row of a decode adds to a step with one row, as a share of that step; measured, for this
+   * model's size and this machine's kind. Absent = not known, and then nothing is speculated unless it is asked for.
+   */
+  readonly rowCost?: number;
+  /**
    * Computes one step. A CPU backend answers synchronously, a GPU with a promise. Throws `BackendCrash` when the engine
    * is lost (a WASM trap, a lost device): then every block's content is gone and the backend must be built anew. Any
    * other Error means this batch was refused and nothing was changed.

@@ -9,9 +9,12 @@
 import { overloaded } from "../protocol/errors.ts";
 import { type Backend, BackendCrash, type BackendLimits, type MaybePromise, type StepResult } from "./backend.ts";
 import { BlockManager } from "./block-manager.ts";
+import type { Drafter } from "./drafter.ts";
 import type { EngineStats } from "./language-model.ts";
+import { PromptLookupDrafter } from "./prompt-lookup.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
+import { type SpeculationOption, speculationSettings } from "./speculation.ts";
 import type { StepPlan } from "./step-plan.ts";
 
 /** What an engine may take on. Where a value is left out the backend's own limit holds. */
@@ -26,6 +29,8 @@ export interface EngineLimits {
   numRunningMax?: number;
   /** false = every prompt is computed whole (measurements). */
   prefixCache?: boolean;
+  /** Whether decodes carry drafts of the tokens to come. Default "auto". Never changes a text. */
+  speculation?: SpeculationOption;
 }
 
 export interface EngineOptions {
@@ -35,6 +40,8 @@ export interface EngineOptions {
   onCrash: (error: BackendCrash) => void;
   /** For the log: a step failed, with the requests that were in it. The clients only see a request id. */
   onFault?: (error: unknown, requestIds: string[]) => void;
+  /** Where drafts come from. Default: look-up in the sequence's own tokens. */
+  createDrafter?: (sequence: Sequence) => Drafter;
 }
 
 export class Engine {
@@ -67,6 +74,8 @@ export class Engine {
       prefillChunkTokens: limits.prefillChunkTokens ?? tokenBudget,
       numRunningMax: Math.min(limits.numRunningMax ?? Number.POSITIVE_INFINITY, backend.limits.maxBatchSequences),
       vocabSize: backend.limits.vocabSize,
+      speculation: speculationSettings(limits.speculation ?? "auto", backend.rowCost),
+      createDrafter: options.createDrafter ?? (() => new PromptLookupDrafter()),
     });
     this.contextLength = Math.min(backend.limits.contextLength, backend.limits.numBlocks * backend.limits.blockTokens);
   }

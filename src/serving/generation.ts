@@ -6,7 +6,7 @@
  * for, and a handful of others.
  */
 import { ApiError, internalError } from "../protocol/errors.ts";
-import type { GenerateEvent, GenerateRequest, TokenLogprob } from "../protocol/generate.ts";
+import type { GenerateEvent, GenerateRequest, TokenLogprob, Usage } from "../protocol/generate.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { transcriptAfter } from "../text/transcript.ts";
 import type { MaybePromise, RowResult } from "./backend.ts";
@@ -183,6 +183,7 @@ export class TextGeneration implements Generation {
         promptTokens: this.numPromptTokens,
         completionTokens: this.#choices.reduce((sum, choice) => sum + choice.numTokens, 0),
         cachedTokens: this.#numCachedTokens(),
+        ...this.#draftUsage(),
       },
       timings: {
         queueMs: this.#firstAdmittedMs! - this.#createdMs,
@@ -204,6 +205,12 @@ export class TextGeneration implements Generation {
   #end(): void {
     this.#hasEnded = true;
     for (const sequence of this.#allSequences) this.#options.engine.abort(sequence);
+  }
+
+  #draftUsage(): Pick<Usage, "drafts"> {
+    const drafted = this.#allSequences.reduce((sum, sequence) => sum + sequence.numDraftedTokens, 0);
+    const accepted = this.#allSequences.reduce((sum, sequence) => sum + sequence.numAcceptedTokens, 0);
+    return drafted === 0 ? {} : { drafts: { accepted, rejected: drafted - accepted } };
   }
 
   #numCachedTokens(): number {

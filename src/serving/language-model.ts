@@ -61,5 +61,9 @@ export interface EngineStats {
   prefixHitTokens: number;
   numPreemptions: number;
   numSteps: number;
+  /** Drafts included. */
   numStepTokens: number;
+  /** Tokens that were guessed and verified, and those of them that were right. */
+  numDraftedTokens: number;
+  numAcceptedTokens: number;
 }

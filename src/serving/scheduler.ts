@@ -16,9 +16,11 @@
  */
 import type { RowResult, StepResult } from "./backend.ts";
 import type { BlockManager, PrefixMatch } from "./block-manager.ts";
+import type { Drafter } from "./drafter.ts";
 import { isPrefixComing } from "./prefix-wait.ts";
 import type { Sequence } from "./sequence.ts";
 import { SequenceQueue } from "./sequence-queue.ts";
+import { Speculation, type SpeculationSettings } from "./speculation.ts";
 import { StepPlan } from "./step-plan.ts";
 
 export interface SchedulerOptions {
@@ -30,6 +32,9 @@ export interface SchedulerOptions {
   numRunningMax: number;
   /** Size of the vocabulary, to reject a backend's nonsense. */
   vocabSize: number;
+  /** null = one token for each decode. */
+  speculation: SpeculationSettings | null;
+  createDrafter: (sequence: Sequence) => Drafter;
 }
 
 export interface SchedulerStats {
@@ -37,7 +42,11 @@ export interface SchedulerStats {
   prefixHitTokens: number;
   numPreemptions: number;
   numSteps: number;
+  /** Drafts included. */
   numStepTokens: number;
+  /** Tokens that were guessed and verified, and those of them that were right. */
+  numDraftedTokens: number;
+  numAcceptedTokens: number;
 }
 
 export class Scheduler {
@@ -47,6 +56,8 @@ export class Scheduler {
     numPreemptions: 0,
     numSteps: 0,
     numStepTokens: 0,
+    numDraftedTokens: 0,
+    numAcceptedTokens: 0,
   };
   readonly numRunningMax: number;
   readonly #blocks: BlockManager;
@@ -56,6 +67,7 @@ export class Scheduler {
   /** In order of admission. */
   readonly #running: Sequence[] = [];
   readonly #waiting = new SequenceQueue();
+  readonly #speculation: Speculation | null;
   readonly #sparePlans: StepPlan[] = [];
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
@@ -68,6 +80,8 @@ export class Scheduler {
     this.#tokenBudget = options.tokenBudget;
     this.#prefillChunkTokens = options.prefillChunkTokens;
     this.#vocabSize = options.vocabSize;
+    this.#speculation =
+      options.speculation === null ? null : new Speculation(blocks, options.speculation, options.createDrafter);
     this.numRunningMax = Math.min(options.numRunningMax, options.tokenBudget);
   }
 
@@ -115,6 +129,8 @@ export class Scheduler {
     const numDecodes = plan.numTokens;
     this.#schedulePrefills(plan, numDecodes);
     this.#admit(plan, numDecodes);
+    // Only where nothing but decodes was planned: no prompt waits for a step that drafts made longer.
+    if (plan.numSequences === numDecodes) this.#speculation?.extend(plan, this.#tokenBudget - numDecodes);
     plan.end();
     if (plan.numTokens === 0) {
       this.#sparePlans.push(plan);
@@ -133,7 +149,13 @@ export class Scheduler {
       const numRows = plan.batch.sequences[i]!.outputs.length;
       if (sequence.status === "running") {
         try {
-          this.#advance(sequence, plan.chunks[i]!, result.rows, row, row + numRows);
+          const drafts = plan.drafts[i]!;
+          let numAccepted = 0;
+          if (drafts.length > 0) numAccepted = this.#verify(sequence, drafts, result.rows, row);
+          else this.#advance(sequence, plan.chunks[i]!, result.rows, row, row + numRows);
+          this.stats.numDraftedTokens += drafts.length;
+          this.stats.numAcceptedTokens += numAccepted;
+          this.#speculation?.learn(sequence, drafts.length, numAccepted, result.rows, row);
         } catch (error) {
           this.fail(sequence, error);
         }
@@ -245,6 +267,29 @@ export class Scheduler {
     for (let i = 0; i < siblings.length; i++) {
       this.#accept(siblings[i]!, isSampled ? rows[firstSample + 1 + i]! : null);
     }
+  }
+
+  /**
+   * A decode with drafts: every row is a token, up to the first that differs from its draft.
+   * @returns the number of drafts that were generated
+   */
+  #verify(sequence: Sequence, drafts: readonly number[], rows: RowResult[], rowStart: number): number {
+    let numAccepted = 0;
+    sequence.numDraftedTokens += drafts.length;
+    for (let isAccepted = true; isAccepted && sequence.status === "running"; ) {
+      const row = rows[rowStart + numAccepted]!;
+      // Not of the last row, which has no draft to compare with.
+      isAccepted = row.token === drafts[numAccepted];
+      if (isAccepted) {
+        numAccepted++;
+        sequence.numAcceptedTokens++;
+      }
+      sequence.numComputed++;
+      this.#blocks.commit(sequence.table!, sequence, sequence.numComputed);
+      this.#accept(sequence, row);
+    }
+    if (sequence.status === "running") this.#blocks.truncate(sequence.table!, sequence.numComputed);
+    return numAccepted;
   }
 
   /** The siblings of a computed prompt begin: with its blocks where there is a place, else at the head of the queue. */

@@ -69,6 +69,9 @@ export class Sequence {
   numScored = 0;
   /** Prompt tokens found in the prefix cache at the first admission; null before it. */
   numCachedTokens: number | null = null;
+  /** Guessed tokens that steps carried for it, and those of them that were generated. */
+  numDraftedTokens = 0;
+  numAcceptedTokens = 0;
 
   readonly #numLogprobs: number | null;
   readonly #sample: RowSample;
@@ -154,6 +157,28 @@ export class Sequence {
       this.#sample.rngCounter = this.outputTokens.length;
       for (const choice of [this, ...this.siblings]) step.outputs.push(choice.#sampleRow(numTokens - 1));
     }
+    return step;
+  }
+
+  /**
+   * A decode that carries `drafts` of the tokens after it: row i is sampled as if drafts[0 … i) had been generated. The
+   * object is reused as in `stepInput`.
+   */
+  draftedInput(drafts: readonly number[]): StepSequence {
+    const numOutput = this.outputTokens.length;
+    const outputTokens = Int32Array.from([...this.outputTokens, ...drafts]);
+    const step = this.#step;
+    step.tokens = [this.tokenAt(this.numComputed), ...drafts];
+    step.startPosition = this.numComputed;
+    step.blockTable = this.table!.view;
+    step.outputs = Array.from(step.tokens, (_, row) => ({
+      ...this.#sampleRow(row),
+      sample: {
+        ...this.#sample,
+        rngCounter: numOutput + row,
+        outputTokens: outputTokens.subarray(0, numOutput + row),
+      },
+    }));
     return step;
   }
 

@@ -6,12 +6,16 @@
 import type { StepBatch } from "./backend.ts";
 import type { Sequence } from "./sequence.ts";
 
+const NO_DRAFTS: readonly number[] = [];
+
 export class StepPlan {
   readonly batch: StepBatch = { copies: [], sequences: [] };
   /** Parallel to `batch.sequences`. */
   readonly sequences: Sequence[] = [];
-  /** Tokens of each sequence in this step. */
+  /** Known tokens of each sequence in this step. */
   readonly chunks: number[] = [];
+  /** Guessed tokens behind them (`speculation.ts`). */
+  readonly drafts: (readonly number[])[] = [];
   numSequences = 0;
   numTokens = 0;
   /** Rows that the backend has to return. */
@@ -31,8 +35,17 @@ export class StepPlan {
     this.batch.sequences[i] = input;
     this.sequences[i] = sequence;
     this.chunks[i] = numTokens;
+    this.drafts[i] = NO_DRAFTS;
     this.numTokens += numTokens;
     this.numOutputs += input.outputs.length;
+  }
+
+  /** Lets the decode at `index` carry drafts too. The sequence's table must cover them by now. */
+  addDrafts(index: number, drafts: readonly number[]): void {
+    this.batch.sequences[index] = this.sequences[index]!.draftedInput(drafts);
+    this.drafts[index] = drafts;
+    this.numTokens += drafts.length;
+    this.numOutputs += drafts.length;
   }
 
   /** Cuts off what is left of a longer step before. */
@@ -41,5 +54,6 @@ export class StepPlan {
     this.batch.sequences.length = this.numSequences;
     this.sequences.length = this.numSequences;
     this.chunks.length = this.numSequences;
+    this.drafts.length = this.numSequences;
   }
 }

@@ -10,8 +10,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type HeapUsage, heapUsage } from "../../scripts/bench/inspector.ts";
 import { ISOLATE_BUDGET_BYTES, JS_RESERVE_BYTES } from "../../src/edge/budget.ts";
-import { type HeapUsage, heapUsage } from "./heap.ts";
 import { freePort, type RunningServer, startServer } from "./server.ts";
 
 const run = promisify(execFile);

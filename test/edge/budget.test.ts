@@ -44,6 +44,16 @@ test("a context whose KV does not fit is shortened to whole blocks", () => {
   expect(totalBytes + 2 * engine.blockBytes).toBeGreaterThan(FREE_BYTES);
 });
 
+test("the KV cache is int8 where f16 leaves no roomy context, whatever is loaded beside it", () => {
+  const spec = { ...TINY, numKvHeads: 16, headDim: 512, contextLength: 32_768 };
+  const { engine, totalBytes } = plan(spec)!;
+  expect(engine.kvPrecision).toBe("q8");
+  expect(engine.contextLength).toBe(engine.numBlocks * 16);
+  expect(totalBytes).toBeLessThanOrEqual(FREE_BYTES);
+  expect(plan({ ...spec, contextLength: 512 })!.engine.kvPrecision).toBe("f16");
+  expect(plan({ ...spec, contextLength: 512 }, 60_000_000)!.engine.kvPrecision).toBe("f16");
+});
+
 test("beside another model the context stays and the pool shrinks; too little room is null", () => {
   const alone = plan(TINY)!;
   const beside = plan(TINY, alone.totalBytes - 30 * alone.engine.blockBytes)!;

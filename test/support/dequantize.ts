@@ -1,5 +1,5 @@
 /**
- * Stored weights → numbers, for all eleven types: the exact meaning of a file, against which engines are tested.
+ * Stored weights → numbers, for every type an engine reads: the exact meaning of a file, against which engines are tested.
  * Plain loops in the order of the format's description (ggml-common.h, block_q*), no attempt at speed.
  */
 import { GGML_BLOCK, type GgmlTypeName } from "../../src/model/gguf.ts";
@@ -29,6 +29,20 @@ function scalesAndMins(view: DataView, at: number): { scales: number[]; mins: nu
     mins.push(j < 4 ? byte(j + 4) & 63 : (byte(j + 4) >> 4) | ((byte(j) >> 6) << 4));
   }
   return { scales, mins };
+}
+
+/** What the nibbles of IQ4_NL and IQ4_XS stand for. */
+export const IQ4_CODEBOOK = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/** Bits 2·(i / 32 mod 4) of byte i mod 32 of each 128 elements' 32 bytes: the pairs of Q2_K, Q3_K and Q6_K. */
+function bitPair(view: DataView, at: number, i: number): number {
+  return (view.getUint8(at + (i >> 7) * 32 + (i & 31)) >> (((i >> 5) & 3) * 2)) & 3;
+}
+
+/** Scale j of the sixteen of Q3_K: low nibbles in 8 bytes, bit pairs in the 4 behind them. */
+function q3Scale(view: DataView, at: number, j: number): number {
+  const low = (view.getUint8(at + (j & 7)) >> (j < 8 ? 0 : 4)) & 15;
+  return (low | (((view.getUint8(at + 8 + (j & 3)) >> ((j >> 2) * 2)) & 3) << 4)) - 32;
 }
 
 const DECODERS: Record<GgmlTypeName, BlockDecoder> = {
@@ -61,6 +75,20 @@ const DECODERS: Record<GgmlTypeName, BlockDecoder> = {
     const d = half(view, at);
     for (let i = 0; i < 32; i++) out[to + i] = view.getInt8(at + 2 + i) * d;
   },
+  Q2_K: (view, at, out, to) => {
+    const [d, dmin] = [half(view, at + 80), half(view, at + 82)];
+    for (let i = 0; i < 256; i++) {
+      const byte = view.getUint8(at + (i >> 4));
+      out[to + i] = d * (byte & 15) * bitPair(view, at + 16, i) - dmin * (byte >> 4);
+    }
+  },
+  Q3_K: (view, at, out, to) => {
+    const d = half(view, at + 108);
+    for (let i = 0; i < 256; i++) {
+      const high = (view.getUint8(at + (i & 31)) >> (i >> 5)) & 1;
+      out[to + i] = d * q3Scale(view, at + 96, i >> 4) * ((bitPair(view, at + 32, i) | (high << 2)) - 4);
+    }
+  },
   Q4_K: (view, at, out, to) => {
     const [d, dmin] = [half(view, at), half(view, at + 2)];
     const { scales, mins } = scalesAndMins(view, at + 4);
@@ -86,9 +114,22 @@ const DECODERS: Record<GgmlTypeName, BlockDecoder> = {
       const quarter = (i >> 5) & 3;
       const inHalf = i >> 7;
       const low = view.getUint8(at + inHalf * 64 + (quarter & 1) * 32 + (i & 31));
-      const high = (view.getUint8(at + 128 + inHalf * 32 + (i & 31)) >> (quarter * 2)) & 3;
-      const q = (quarter & 2 ? low >> 4 : low & 15) | (high << 4);
+      const q = (quarter & 2 ? low >> 4 : low & 15) | (bitPair(view, at + 128, i) << 4);
       out[to + i] = d * view.getInt8(at + 192 + (i >> 4)) * (q - 32);
+    }
+  },
+  IQ4_NL: (view, at, out, to) => {
+    const d = half(view, at);
+    for (let i = 0; i < 32; i++) out[to + i] = d * IQ4_CODEBOOK[nibble(view, at + 2, i)]!;
+  },
+  IQ4_XS: (view, at, out, to) => {
+    const d = half(view, at);
+    for (let sub = 0; sub < 8; sub++) {
+      const low = (view.getUint8(at + 4 + (sub >> 1)) >> ((sub & 1) * 4)) & 15;
+      const scale = (low | (((view.getUint16(at + 2, true) >> (sub * 2)) & 3) << 4)) - 32;
+      for (let i = 0; i < 32; i++) {
+        out[to + sub * 32 + i] = d * scale * IQ4_CODEBOOK[nibble(view, at + 8 + sub * 16, i)]!;
+      }
     }
   },
 };

@@ -1,22 +1,15 @@
 /**
- * Numbers → stored weights, for all eleven types. The scale rules are ggml's reference ones (ggml-quants.c) without its
+ * Numbers → stored weights, for every type an engine reads. The scale rules are ggml's reference ones (ggml-quants.c) without its
  * search for the best scale: test weights only have to be valid and near.
  */
 import { GGML_BLOCK, type GgmlTypeName } from "../../src/model/gguf.ts";
 import { floatToBfloat, floatToHalf } from "./float16.ts";
-import { encodeQ4K, encodeQ5K, encodeQ6K } from "./quantize-k.ts";
+import { encodeIQ4NL, encodeIQ4XS } from "./quantize-iq4.ts";
+import { encodeQ2K, encodeQ3K, encodeQ4K, encodeQ5K, encodeQ6K } from "./quantize-k.ts";
+import { clamp, extreme } from "./quantize-scales.ts";
 
 /** One block: `values` are its elements, `at` its first byte. */
 type BlockEncoder = (values: Float32Array, view: DataView, at: number) => void;
-
-const clamp = (value: number, min: number, max: number) => Math.min(Math.max(value, min), max);
-
-/** The element of largest magnitude, with its sign. */
-function extreme(values: ArrayLike<number>): number {
-  let out = 0;
-  for (let i = 0; i < values.length; i++) if (Math.abs(values[i]!) > Math.abs(out)) out = values[i]!;
-  return out;
-}
 
 /** 32 codes under 16 (low four bits) as nibbles: first half low, second half high. */
 function putNibbles(codes: number[], view: DataView, at: number): void {
@@ -79,9 +72,13 @@ const ENCODERS: Record<GgmlTypeName, BlockEncoder> = {
     view.setUint16(at, floatToHalf(d), true);
     for (let i = 0; i < 32; i++) view.setInt8(at + 2 + i, d === 0 ? 0 : clamp(Math.round(values[i]! / d), -127, 127));
   },
+  Q2_K: encodeQ2K,
+  Q3_K: encodeQ3K,
   Q4_K: encodeQ4K,
   Q5_K: encodeQ5K,
   Q6_K: encodeQ6K,
+  IQ4_NL: encodeIQ4NL,
+  IQ4_XS: encodeIQ4XS,
 };
 
 /** @param values whole blocks, row after row */

@@ -3,7 +3,8 @@
 use crate::block_format::Format;
 use crate::config::{ABI_VERSION, Config};
 use crate::forward::Forward;
-use crate::kernels::{Activations, Active, Kernels};
+use crate::kernels::{self, ActBlock, Activations, Attend};
+use crate::kv_pool::KvPool;
 use crate::matrix::Matrix;
 use crate::memory::{in_memory, view, view_mut};
 use crate::scratch::Scratch;
@@ -123,20 +124,17 @@ pub extern "C" fn debug_matmul(
     }
     let matrix = Matrix { format, rows, cols, data: packed as *const u8 };
     let blocks = num_tokens * cols.div_ceil(32);
-    let mut scratch = Scratch { quants8: workspace, ..Scratch::default() };
-    scratch.quants16 = scratch.quants8 + blocks * 32;
-    scratch.act_scales = scratch.quants16 + blocks * 64;
-    scratch.act_scaled_sums = scratch.act_scales + blocks * 4;
-    scratch.act_sums = scratch.act_scaled_sums + blocks * 4;
+    let quants16 = workspace + blocks * size_of::<ActBlock>();
+    let scratch = Scratch { act_blocks: workspace, quants16, ..Scratch::default() };
     let input = Activations::new(&scratch, values, cols);
     // SAFETY: the caller laid out the buffers as the comment says.
     unsafe {
         if format.is_quantized() {
             for token in 0..num_tokens {
-                Active::quantize(view(values + token * cols * 4, cols), &mut input.quant_row(token));
+                kernels::quantize(view(values + token * cols * 4, cols), &mut input.quant_row(token));
             }
         }
-        Active::matmul(&matrix, &input, num_tokens, out as *mut f32, rows.next_multiple_of(4));
+        kernels::matmul(&matrix, &input, num_tokens, out as *mut f32, rows.next_multiple_of(4));
     }
     0
 }
@@ -151,6 +149,42 @@ pub extern "C" fn debug_read_row(format: u32, rows: usize, cols: usize, packed: 
     let matrix = Matrix { format, rows, cols, data: packed as *const u8 };
     // SAFETY: the caller laid out the buffers.
     unsafe { matrix.read_row(row, view_mut(out, cols)) };
+    0
+}
+
+/// Writes k and v ([kv heads · head_dim] f32) of one token into the KV pool, for tests and benchmarks of attention, which
+/// need a descriptor but no tensors. Returns −1 for another version.
+#[unsafe(no_mangle)]
+pub extern "C" fn debug_write_kv(model: usize, block: usize, layer: usize, slot: usize, k: usize, v: usize) -> i32 {
+    // SAFETY: the caller laid out the regions that the descriptor names, and the two vectors.
+    unsafe {
+        let Some(c) = Config::read(model) else { return WRONG_VERSION };
+        KvPool::new(&c).write(block, layer, slot, view(k, c.kv_dim()), view(v, c.kv_dim()));
+    }
+    0
+}
+
+/// Attention of `num_tokens` tokens at `queries` ([num_tokens, q_dim] f32, replaced by the result), all heads of a layer.
+#[unsafe(no_mangle)]
+pub extern "C" fn debug_attend(
+    model: usize,
+    layer: usize,
+    table: usize,
+    table_len: usize,
+    first_position: usize,
+    num_tokens: usize,
+    window: usize,
+    queries: usize,
+) -> i32 {
+    // SAFETY: as above.
+    unsafe {
+        let Some(c) = Config::read(model) else { return WRONG_VERSION };
+        let (pool, scratch) = (KvPool::new(&c), Scratch::carve(&c));
+        for kv_head in 0..c.num_kv_heads {
+            let task = Attend::new(&c, &pool, &scratch, layer, kv_head, queries);
+            kernels::attend(&Attend { table: view(table, table_len), first_position, num_tokens, window, ..task });
+        }
+    }
     0
 }
 

@@ -1,12 +1,13 @@
 //! The model descriptor: u32 words that the host writes once (`src/backends/cpu/model-descriptor.ts` is its other half).
 //! CONFIG_WORDS words in the order of `Config` (f32 as bits, addresses in bytes), then what `layers.rs` reads.
 
+use crate::kv_pool::Precision;
 use crate::memory::{in_memory, view};
 use crate::scratch::Scratch;
 use crate::step::RESULT_WORDS;
 
 /// Raised whenever the descriptor, the step words or a packed layout change.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 const CONFIG_WORDS: usize = 30;
 /// Of layers that see all keys and of local ones.
 const ROPE_TABLES_MAX: usize = 2;
@@ -32,7 +33,7 @@ pub struct Config {
     pub gelu: bool,
     pub block_tokens: usize,
     pub num_blocks: usize,
-    pub kv_f16: bool,
+    pub kv_precision: Precision,
     pub max_batch_tokens: usize,
     pub max_sequences: usize,
     /// Rows of logits that one call can produce.
@@ -82,7 +83,7 @@ impl Config {
             gelu: word(13) == 1,
             block_tokens: word(14),
             num_blocks: word(15),
-            kv_f16: words[16] == 1,
+            kv_precision: Precision::from_word(words[16])?,
             max_batch_tokens: word(17),
             max_sequences: word(18),
             max_logit_rows: word(19),

@@ -2,14 +2,14 @@
 //! Attention is the only place where a token looks beyond its own row, and it looks through its own block table.
 
 use crate::config::Config;
-use crate::kernels::{Activations, Active, Attend, Kernels};
+use crate::kernels::{self, Activations, Attend};
 use crate::kv_pool::KvPool;
 use crate::layers::{Layer, Norm};
 use crate::matrix::Matrix;
 use crate::memory::{view, view_mut};
 use crate::rope;
 use crate::scratch::Scratch;
-use crate::step::Step;
+use crate::step::{Step, StepSequence};
 
 pub struct Forward<'a> {
     config: &'a Config,
@@ -69,7 +69,7 @@ impl<'a> Forward<'a> {
             }
             let head = c.output();
             let input = self.input(self.scratch.normed, c.d_model, rows.len(), &[&head]);
-            Active::matmul(&head, &input, rows.len(), self.scratch.logits as *mut f32, c.logits_stride());
+            kernels::matmul(&head, &input, rows.len(), self.scratch.logits as *mut f32, c.logits_stride());
         }
     }
 
@@ -92,7 +92,7 @@ impl<'a> Forward<'a> {
                 self.for_each_token(|row, position, _| {
                     let learned = self.row(s.normed, 0, c.d_model);
                     positions.read_row(position, learned);
-                    Active::add(self.row(s.x, row, c.d_model), learned);
+                    kernels::add(self.row(s.x, row, c.d_model), learned);
                 });
             }
         }
@@ -116,11 +116,15 @@ impl<'a> Forward<'a> {
 
     /// Calls `visit` with (row, position, block table) of every token.
     fn for_each_token(&self, mut visit: impl FnMut(usize, usize, &[u32])) {
-        for sequence in (0..self.step.num_sequences()).filter_map(|index| self.step.sequence(index)) {
+        self.for_each_sequence(|sequence| {
             for i in 0..sequence.num_tokens {
                 visit(sequence.first_row + i, sequence.start_position + i, sequence.table);
             }
-        }
+        });
+    }
+
+    fn for_each_sequence(&self, visit: impl FnMut(StepSequence<'a>)) {
+        (0..self.step.num_sequences()).filter_map(|index| self.step.sequence(index)).for_each(visit);
     }
 
     /// Norm of row `row` of the residual stream into row `slot` of `scratch.normed`.
@@ -129,8 +133,8 @@ impl<'a> Forward<'a> {
         unsafe {
             let (x, out) = (self.row(self.scratch.x, row, c.d_model), self.row(self.scratch.normed, slot, c.d_model));
             match norm.bias {
-                Some(bias) => Active::layer_norm(x, norm.weight, bias, c.norm_epsilon, out),
-                None => Active::rms_norm(x, norm.weight, c.norm_epsilon, out),
+                Some(bias) => kernels::layer_norm(x, norm.weight, bias, c.norm_epsilon, out),
+                None => kernels::rms_norm(x, norm.weight, c.norm_epsilon, out),
             }
         }
     }
@@ -151,7 +155,7 @@ impl<'a> Forward<'a> {
         let input = Activations::new(&self.scratch, values, cols);
         if matrices.iter().any(|matrix| matrix.format.is_quantized()) {
             for row in 0..num_rows {
-                unsafe { Active::quantize(self.row(values, row, cols), &mut input.quant_row(row)) };
+                unsafe { kernels::quantize(self.row(values, row, cols), &mut input.quant_row(row)) };
             }
         }
         input
@@ -160,10 +164,10 @@ impl<'a> Forward<'a> {
     /// Rows at `out` = matrix · input + bias
     unsafe fn project(&self, matrix: &Matrix, bias: Option<&[f32]>, input: &Activations, out: usize) {
         unsafe {
-            Active::matmul(matrix, input, self.num_tokens, out as *mut f32, matrix.rows);
+            kernels::matmul(matrix, input, self.num_tokens, out as *mut f32, matrix.rows);
             if let Some(bias) = bias {
                 for row in 0..self.num_tokens {
-                    Active::add(self.row(out, row, matrix.rows), bias);
+                    kernels::add(self.row(out, row, matrix.rows), bias);
                 }
             }
         }
@@ -180,11 +184,11 @@ impl<'a> Forward<'a> {
                 result = s.normed;
                 for row in 0..self.num_tokens {
                     let out = self.row(result, row, c.d_model);
-                    Active::rms_norm(self.row(s.up, row, c.d_model), weight, c.norm_epsilon, out);
+                    kernels::rms_norm(self.row(s.up, row, c.d_model), weight, c.norm_epsilon, out);
                 }
             }
             let len = self.num_tokens * c.d_model;
-            Active::add(view_mut(s.x, len), view(result, len));
+            kernels::add(view_mut(s.x, len), view(result, len));
         }
     }
 
@@ -195,7 +199,7 @@ impl<'a> Forward<'a> {
         let before = unsafe { self.row(self.scratch.normed, 0, heads.len()) };
         before.copy_from_slice(heads);
         for (head, out) in before.chunks_exact(c.head_dim).zip(heads.chunks_exact_mut(c.head_dim)) {
-            Active::rms_norm(head, weight, c.norm_epsilon, out);
+            kernels::rms_norm(head, weight, c.norm_epsilon, out);
         }
     }
 
@@ -223,13 +227,11 @@ impl<'a> Forward<'a> {
                 self.pool.write(block as usize, index, slot, k, self.row(s.v, row, c.kv_dim()));
             });
             for kv_head in 0..c.num_kv_heads {
-                let mut task = Attend::new(c, &self.pool, s, index, kv_head);
-                let first = kv_head * task.num_queries * c.head_dim;
-                self.for_each_token(|row, position, table| {
-                    task.num_keys = position + 1;
-                    task.first_key = if layer.window == 0 { 0 } else { task.num_keys.saturating_sub(layer.window) };
-                    task.queries = (s.q as *mut f32).add(row * c.q_dim() + first);
-                    Active::attend(&Attend { table, ..task });
+                self.for_each_sequence(|StepSequence { first_row, num_tokens, start_position, table }| {
+                    let queries = s.q + first_row * c.q_dim() * 4;
+                    let task = Attend::new(c, &self.pool, s, index, kv_head, queries);
+                    let (first_position, window) = (start_position, layer.window);
+                    kernels::attend(&Attend { table, first_position, num_tokens, window, ..task });
                 });
             }
             self.project_residual(&layer.attn_output, layer.attn_output_bias, layer.attn_post_norm, s.q);
@@ -250,7 +252,7 @@ impl<'a> Forward<'a> {
                 None => {
                     let input = self.normed_input(&layer.ffn_norm, &[&layer.ffn_up]);
                     self.project(&layer.ffn_up, layer.ffn_up_bias, &input, s.gate);
-                    Active::gelu(view_mut(s.gate, len));
+                    kernels::gelu(view_mut(s.gate, len));
                 }
             }
             self.project_residual(&layer.ffn_down, layer.ffn_down_bias, layer.ffn_post_norm, s.gate);
@@ -260,10 +262,10 @@ impl<'a> Forward<'a> {
     /// gate = activation(gate) · up
     fn gate(&self, gate: &mut [f32], up: &[f32]) {
         if self.config.gelu {
-            Active::gelu(gate);
-            Active::multiply(gate, up);
+            kernels::gelu(gate);
+            kernels::multiply(gate, up);
         } else {
-            Active::swiglu(gate, up);
+            kernels::swiglu(gate, up);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! GLOBAL_TENSORS tensors: token embedding, position embedding, output norm and its bias, output
-//! for each layer: window, rope table, and LAYER_TENSORS tensors in the order of `Layer`
+//! for each layer: window (0 = all keys), rope table, and LAYER_TENSORS tensors in the order of `Layer`
 //! a tensor is 4 words: format id, rows, cols, address (0 = absent)
 //! ```
 //! Vectors (norms, biases) are plain f32 and have rows = 1. A matrix may be rows of a larger packed one, such as a fused
@@ -30,7 +30,7 @@ pub struct Norm {
 
 /// What one layer computes with.
 pub struct Layer {
-    /// Keys visible to a token, itself included; 0 = all before it.
+    /// Keys visible to a token, itself included; usize::MAX = all before it.
     pub window: usize,
     pub rope_table: usize,
     pub attn_norm: Norm,
@@ -158,7 +158,7 @@ impl Config {
         let header = self.layer_header(layer);
         let words = |tensor: usize| self.layer_words(layer, tensor);
         Layer {
-            window: header[0] as usize,
+            window: if header[0] == 0 { usize::MAX } else { header[0] as usize },
             rope_table: header[1] as usize,
             attn_norm: Norm { weight: vector(words(0)), bias: optional_vector(words(1)) },
             attn_q: matrix(words(2)),

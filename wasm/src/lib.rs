@@ -4,7 +4,7 @@
 //!  - The crate owns no memory. TypeScript lays out the linear memory (weights, KV pool, scratch, staging) and passes
 //!    addresses; nothing is allocated here, ever, and no state outlives a call but what lies in those regions.
 //!  - One source, three builds: without SIMD (the readable reference), `+simd128`, `+simd128,+relaxed-simd`.
-//!    `kernels::Active` picks the set at compile time; everything above it is the same code.
+//!    `kernels` is compiled with one of its sets; everything above it is the same code.
 //!  - What is computed for a row never depends on what else is in the batch, bit for bit within one build.
 //!
 //! Why no wasm-bindgen glue: workerd instantiates a statically imported module, and numbers are all that crosses.

@@ -37,7 +37,7 @@ unsafe fn pack_block(format: Format, target: *mut u8, lane: usize, source: *cons
         match format {
             Format::F32 => copy::<4>(target.add(lane * 4), source),
             Format::F16 | Format::BF16 => copy::<2>(target.add(lane * 2), source),
-            Format::Q4_0 => {
+            Format::Q4_0 | Format::IQ4_NL => {
                 pack_nibbles(target, lane, source.add(2));
                 copy::<2>(target.add(64 + lane * 2), source);
             }
@@ -48,12 +48,12 @@ unsafe fn pack_block(format: Format, target: *mut u8, lane: usize, source: *cons
             }
             Format::Q5_0 => {
                 pack_nibbles(target, lane, source.add(6));
-                pack_fifth_bits(target.add(64), lane, (source.add(2) as *const u32).read_unaligned());
+                pack_single_bits(target.add(64), lane, (source.add(2) as *const u32).read_unaligned());
                 copy::<2>(target.add(80 + lane * 2), source);
             }
             Format::Q5_1 => {
                 pack_nibbles(target, lane, source.add(8));
-                pack_fifth_bits(target.add(64), lane, (source.add(4) as *const u32).read_unaligned());
+                pack_single_bits(target.add(64), lane, (source.add(4) as *const u32).read_unaligned());
                 copy::<2>(target.add(80 + lane * 2), source);
                 copy::<2>(target.add(88 + lane * 2), source.add(2));
             }
@@ -64,7 +64,10 @@ unsafe fn pack_block(format: Format, target: *mut u8, lane: usize, source: *cons
                 copy::<2>(target.add(128 + lane * 2), source);
             }
             Format::Q4_K | Format::Q5_K => pack_k4_k5(format, target, lane, source),
+            Format::Q2_K => pack_k2(target, lane, source),
+            Format::Q3_K => pack_k3(target, lane, source),
             Format::Q6_K => pack_k6(target, lane, source),
+            Format::IQ4_XS => pack_iq4_xs(target, lane, source),
         }
     }
 }
@@ -76,14 +79,68 @@ unsafe fn pack_nibbles(target: *mut u8, lane: usize, nibbles: *const u8) {
     }
 }
 
-/// Bit i of `bits` is the fifth bit of element i; in the packed byte it goes to bit i / 4.
-unsafe fn pack_fifth_bits(target: *mut u8, lane: usize, bits: u32) {
+/// Bit i of `bits` is that of element i; in the packed byte it goes to bit i / 4.
+unsafe fn pack_single_bits(target: *mut u8, lane: usize, bits: u32) {
     for byte in 0..4 {
         let mut packed = 0u8;
         for vector in 0..8 {
             packed |= ((bits >> (vector * 4 + byte) & 1) as u8) << vector;
         }
         unsafe { *target.add(lane * 4 + byte) = packed };
+    }
+}
+
+/// Q2_K: 16 B of scale (low nibble) and min (high) of 16 elements each, 64 B of bit pairs, f16 d, f16 dmin. Within each
+/// 128 elements, bit pair byte i mod 32 holds those of i, 32 + i, 64 + i, 96 + i.
+unsafe fn pack_k2(target: *mut u8, lane: usize, source: *const u8) {
+    let layout = Format::Q2_K.layout();
+    unsafe {
+        copy::<2>(target.add(lane * 2), source.add(80));
+        copy::<2>(target.add(8 + lane * 2), source.add(82));
+        for sub in 0..layout.num_subs {
+            let at = target.add(layout.sub_offset(sub));
+            pack_pairs(at, lane, source.add(16 + sub / 4 * 32), sub % 4);
+            *at.add(layout.low_bytes + lane) = *source.add(sub * 2);
+            *at.add(layout.low_bytes + GROUP_ROWS + lane) = *source.add(sub * 2 + 1);
+        }
+    }
+}
+
+/// Q3_K: 32 B of third bits (bit s of byte i: element i of sub-block s), 64 B of bit pairs as in Q2_K, 12 B of 6-bit
+/// scales + 32 of 16 elements each, f16 d. Byte j < 8 of the scales holds the low nibbles of scales j and 8 + j, byte
+/// 8 + j the upper bit pairs of scales j, 4 + j, 8 + j and 12 + j.
+unsafe fn pack_k3(target: *mut u8, lane: usize, source: *const u8) {
+    let layout = Format::Q3_K.layout();
+    unsafe {
+        copy::<2>(target.add(lane * 2), source.add(108));
+        for sub in 0..layout.num_subs {
+            let at = target.add(layout.sub_offset(sub));
+            pack_pairs(at, lane, source.add(32 + sub / 4 * 32), sub % 4);
+            let bits = (0..SUB_ELEMENTS).fold(0, |bits, i| bits | ((*source.add(i) >> sub & 1) as u32) << i);
+            pack_single_bits(at.add(layout.low_bytes), lane, bits);
+            for half in 0..2 {
+                let j = sub * 2 + half;
+                let low = *source.add(96 + j % 8) >> (4 * (j / 8)) & 15;
+                let high = *source.add(104 + j % 4) >> (2 * (j / 4)) & 3;
+                let scale = (low | high << 4).wrapping_sub(32);
+                *at.add(layout.low_bytes + layout.high_bytes + half * GROUP_ROWS + lane) = scale;
+            }
+        }
+    }
+}
+
+/// IQ4_XS: f16 d, u16 upper bit pairs and 4 B low nibbles of 6-bit scales (+ 32), 128 B of nibbles, 16 a sub-block.
+unsafe fn pack_iq4_xs(target: *mut u8, lane: usize, source: *const u8) {
+    let layout = Format::IQ4_XS.layout();
+    unsafe {
+        copy::<2>(target.add(lane * 2), source);
+        for sub in 0..layout.num_subs {
+            let at = target.add(layout.sub_offset(sub));
+            pack_nibbles(at, lane, source.add(8 + sub * 16));
+            let low = *source.add(4 + sub / 2) >> (4 * (sub % 2)) & 15;
+            let high = *source.add(2 + sub / 4) >> (2 * (sub % 4)) & 3;
+            *at.add(layout.low_bytes + lane) = (low | high << 4).wrapping_sub(32);
+        }
     }
 }
 
@@ -97,7 +154,7 @@ unsafe fn pack_k4_k5(format: Format, target: *mut u8, lane: usize, source: *cons
         let fifth = source.add(16);
         let nibbles = if format == Format::Q5_K { source.add(48) } else { fifth };
         for sub in 0..layout.num_subs {
-            let at = target.add(layout.header_bytes + sub * layout.sub_bytes());
+            let at = target.add(layout.sub_offset(sub));
             let mut quants = [0u8; SUB_ELEMENTS];
             let mut bits = 0u32;
             for (i, quant) in quants.iter_mut().enumerate() {
@@ -106,7 +163,7 @@ unsafe fn pack_k4_k5(format: Format, target: *mut u8, lane: usize, source: *cons
             }
             pack_quants(at, lane, &quants);
             if format == Format::Q5_K {
-                pack_fifth_bits(at.add(layout.low_bytes), lane, bits);
+                pack_single_bits(at.add(layout.low_bytes), lane, bits);
             }
             let (scale, min) = scale_and_min(scales, sub);
             *at.add(layout.low_bytes + layout.high_bytes + lane) = scale;
@@ -132,21 +189,14 @@ unsafe fn pack_k6(target: *mut u8, lane: usize, source: *const u8) {
     unsafe {
         copy::<2>(target.add(lane * 2), source.add(208));
         for sub in 0..layout.num_subs {
-            let at = target.add(layout.header_bytes + sub * layout.sub_bytes());
+            let at = target.add(layout.sub_offset(sub));
             let (half, quarter) = (sub / 4, sub % 4);
             let mut quants = [0u8; SUB_ELEMENTS];
-            let mut pairs = [0u8; SUB_ELEMENTS];
-            for i in 0..SUB_ELEMENTS {
-                quants[i] = *source.add(half * 64 + quarter % 2 * 32 + i) >> (4 * (quarter / 2)) & 15;
-                pairs[i] = *source.add(128 + half * 32 + i) >> (2 * quarter) & 3;
+            for (i, quant) in quants.iter_mut().enumerate() {
+                *quant = *source.add(half * 64 + quarter % 2 * 32 + i) >> (4 * (quarter / 2)) & 15;
             }
             pack_quants(at, lane, &quants);
-            for byte in 0..4 {
-                for part in 0..2 {
-                    let pair = |c: usize| pairs[(part * 4 + c) * 4 + byte] << (2 * c);
-                    *at.add(layout.low_bytes + part * 16 + lane * 4 + byte) = pair(0) | pair(1) | pair(2) | pair(3);
-                }
-            }
+            pack_pairs(at.add(layout.low_bytes), lane, source.add(128 + half * 32), quarter);
             let scales = at.add(layout.low_bytes + layout.high_bytes);
             *scales.add(lane) = *source.add(192 + sub * 2);
             *scales.add(GROUP_ROWS + lane) = *source.add(192 + sub * 2 + 1);
@@ -158,6 +208,17 @@ unsafe fn pack_k6(target: *mut u8, lane: usize, source: *const u8) {
 unsafe fn pack_quants(target: *mut u8, lane: usize, quants: &[u8; SUB_ELEMENTS]) {
     for i in 0..16 {
         unsafe { *target.add(i / 4 * 16 + lane * 4 + i % 4) = quants[i] | quants[16 + i] << 4 };
+    }
+}
+
+/// Bit pairs number `quarter` of 32 bytes; in the packed byte that of element i goes to bits 2·(i / 4 mod 4).
+unsafe fn pack_pairs(target: *mut u8, lane: usize, source: *const u8, quarter: usize) {
+    for part in 0..2 {
+        for byte in 0..4 {
+            let pair = |c: usize| unsafe { *source.add((part * 4 + c) * 4 + byte) } >> (2 * quarter) & 3;
+            let packed = (0..4).fold(0, |packed, c| packed | pair(c) << (2 * c));
+            unsafe { *target.add(part * 16 + lane * 4 + byte) = packed };
+        }
     }
 }
 

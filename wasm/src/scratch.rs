@@ -2,6 +2,7 @@
 //! known before loading (`scratchBytes` in `src/backends/cpu/memory-plan.ts` is the same list and is checked at load).
 
 use crate::config::Config;
+use crate::kernels::{ActBlock, attention_values};
 use crate::memory::align;
 
 /// Addresses of the buffers; T = max_batch_tokens, L = max_logit_rows. All f32 unless said otherwise.
@@ -21,19 +22,13 @@ pub struct Scratch {
     pub gate: usize,
     /// [T, max(ffn_dim, d_model)] up projection; results of the output and down projections.
     pub up: usize,
-    /// [T, widest] i8 quantised activations.
-    pub quants8: usize,
-    /// [T, widest] i16 of the same, in the order the 16-bit kernels read.
+    /// [T, widest/32] quantised activations.
+    pub act_blocks: usize,
+    /// [T, widest] i16 of the same.
     pub quants16: usize,
-    /// [T, widest/32] scale of each 32.
-    pub act_scales: usize,
-    /// [T, widest/32] scale · sum of quants of each 32.
-    pub act_scaled_sums: usize,
-    /// [T, widest/16] i32 sum of quants of each 16.
-    pub act_sums: usize,
     /// [rope tables, T, rope_dims] cosine and sine of each pair.
     pub rope: usize,
-    /// [4, block_tokens + 4] attention weights of a tile, [4, head_dim] sums.
+    /// Of one attention tile.
     pub attention: usize,
     /// [L, vocab_size rounded up to 4]
     pub logits: usize,
@@ -71,13 +66,10 @@ impl Scratch {
             v: take(t * c.kv_dim() * 4),
             gate: take(t * c.ffn_dim * 4),
             up: take(t * c.ffn_dim.max(c.d_model) * 4),
-            quants8: take(t * blocks * 32),
+            act_blocks: take(t * blocks * size_of::<ActBlock>()),
             quants16: take(t * blocks * 64),
-            act_scales: take(t * blocks * 4),
-            act_scaled_sums: take(t * blocks * 4),
-            act_sums: take(t * blocks * 8),
             rope: take(c.num_rope_tables * t * c.rope_dims * 4),
-            attention: take(4 * (c.block_tokens + 4 + c.head_dim) * 4),
+            attention: take(attention_values(c.head_dim) * 4),
             logits: take(c.max_logit_rows * c.logits_stride() * 4),
             candidates: take(c.logits_stride() * 4),
             tokens: take(c.vocab_size * 4),

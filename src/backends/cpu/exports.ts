@@ -4,7 +4,7 @@
 import { GGML_TYPE, type GgmlTypeName } from "../../model/gguf.ts";
 
 /** Of `wasm/src/config.rs`; a module of another version is refused. */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 
 /**
  * Linear memory below this belongs to the module: its stack (128 KiB, see `scripts/build-wasm.mjs`) and constants. The
@@ -45,6 +45,17 @@ export interface CpuExports {
     out: number,
   ): number;
   debug_read_row(format: number, rows: number, cols: number, packed: number, row: number, out: number): number;
+  debug_write_kv(model: number, block: number, layer: number, slot: number, k: number, v: number): number;
+  debug_attend(
+    model: number,
+    layer: number,
+    table: number,
+    tableLength: number,
+    firstPosition: number,
+    numTokens: number,
+    window: number,
+    queries: number,
+  ): number;
   debug_trap(): void;
 }
 
@@ -73,9 +84,13 @@ const GROUP_BLOCK_BYTES: Record<GgmlTypeName, number> = {
   Q5_0: 88,
   Q5_1: 96,
   Q8_0: 136,
+  Q2_K: 336,
+  Q3_K: 456,
   Q4_K: 592,
   Q5_K: 720,
   Q6_K: 840,
+  IQ4_NL: 72,
+  IQ4_XS: 552,
 };
 
 /** Bytes of a packed [rows, cols] matrix; cols is a whole number of blocks of `blockElements`. */

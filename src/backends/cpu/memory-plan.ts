@@ -9,11 +9,14 @@
 import { ModelError } from "../../model/errors.ts";
 import { GGML_BLOCK, type GgufTensorInfo } from "../../model/gguf.ts";
 import type { ModelSpec } from "../../model/model-spec.ts";
+import { NUM_DRAFTS_MAX } from "../../serving/draft-policy.ts";
 import { MODULE_BYTES, PAGE_BYTES, packedBytes } from "./exports.ts";
 import { descriptorBytes, ropeTables, storedTensors } from "./model-descriptor.ts";
 import { RESULT_WORDS, stepCapacityWords } from "./step-encoding.ts";
 
-export type KvPrecision = "f32" | "f16";
+/** Of K and V; "q8" is int8 with a scale for each token and head. In the order of their words in the descriptor. */
+export const KV_PRECISIONS = ["f32", "f16", "q8"] as const;
+export type KvPrecision = (typeof KV_PRECISIONS)[number];
 
 export interface CpuOptions {
   /** Tokens of a KV block. Default 16. */
@@ -72,7 +75,12 @@ export interface PlanAddresses {
 const MEMORY_BYTES_MAX = 4 * 1024 ** 3 - PAGE_BYTES;
 /** The LM head of several rows shares each weight read; beyond this, their logits cost more memory than that saves. */
 const LOGITS_BYTES_MAX = 8 * 1024 * 1024;
+/** A decode with all its drafts is one call. */
+const LOGIT_ROWS_WANTED = 1 + NUM_DRAFTS_MAX;
 const REGION_ALIGNMENT = 64;
+/** Of an attention tile, as in `wasm/src/kernels/activations.rs`. */
+const ATTENTION_ROWS = 32;
+const ATTENTION_SPAN = 64;
 
 const align = (bytes: number) => Math.ceil(bytes / REGION_ALIGNMENT) * REGION_ALIGNMENT;
 
@@ -97,9 +105,12 @@ export function planCpuMemory(spec: ModelSpec, options: CpuOptions = {}): CpuMem
   );
 
   const logitsBytes = align4(spec.vocabSize) * 4;
-  const maxLogitRows = Math.min(maxBatchSequences, Math.max(1, Math.floor(LOGITS_BYTES_MAX / logitsBytes)));
+  const maxLogitRows = Math.min(
+    Math.max(maxBatchSequences, LOGIT_ROWS_WANTED),
+    Math.max(1, Math.floor(LOGITS_BYTES_MAX / logitsBytes)),
+  );
   const blockBytes = kvBlockBytes(spec, blockTokens, kvPrecision);
-  const scratchRegionBytes = scratchBytes(spec, { blockTokens, maxBatchTokens, maxLogitRows });
+  const scratchRegionBytes = scratchBytes(spec, { maxBatchTokens, maxLogitRows });
   const weights = layOutWeights(spec);
   const capacity = { blockTokens, maxBatchTokens, maxBatchSequences, maxLogitRows };
 
@@ -185,15 +196,13 @@ function ropeDims(spec: ModelSpec): number {
 }
 
 function kvBlockBytes(spec: ModelSpec, blockTokens: number, precision: KvPrecision): number {
-  const valueBytes = precision === "f16" ? 2 : 4;
-  return 2 * spec.numLayers * spec.numKvHeads * align4(blockTokens) * spec.headDim * valueBytes;
+  // Of four tokens, as `wasm/src/kv_pool.rs` has it; int8 begins with their scales.
+  const groupBytes = { f32: 16 * spec.headDim, f16: 8 * spec.headDim, q8: 4 * spec.headDim + 16 }[precision];
+  return 2 * spec.numLayers * spec.numKvHeads * (align4(blockTokens) / 4) * groupBytes;
 }
 
 /** The buffers of `wasm/src/scratch.rs`, in its order. */
-function scratchBytes(
-  spec: ModelSpec,
-  options: { blockTokens: number; maxBatchTokens: number; maxLogitRows: number },
-): number {
+function scratchBytes(spec: ModelSpec, options: { maxBatchTokens: number; maxLogitRows: number }): number {
   const t = options.maxBatchTokens;
   const qDim = spec.numHeads * spec.headDim;
   const kvDim = spec.numKvHeads * spec.headDim;
@@ -208,13 +217,10 @@ function scratchBytes(
     t * kvDim * 4, // v
     t * spec.ffnDim * 4, // gate
     t * Math.max(spec.ffnDim, spec.dModel) * 4, // up
-    t * blocks * 32, // quants8
+    t * blocks * 64, // act_blocks
     t * blocks * 64, // quants16
-    t * blocks * 4, // act_scales
-    t * blocks * 4, // act_scaled_sums
-    t * blocks * 8, // act_sums
     t * ropeDims(spec) * 4, // rope
-    4 * (options.blockTokens + 4 + spec.headDim) * 4, // attention
+    ATTENTION_ROWS * (2 * spec.headDim + ATTENTION_SPAN) * 4, // attention
     options.maxLogitRows * logits * 4, // logits
     logits * 4, // candidates
     spec.vocabSize * 4, // tokens

@@ -5,7 +5,7 @@
 import { GGML_BLOCK, type GgufTensorInfo } from "../../model/gguf.ts";
 import { LAYER_ROLES, type ModelSpec, type RoleTensor, type RopeSpec } from "../../model/model-spec.ts";
 import { ABI_VERSION, formatId, packedBytes } from "./exports.ts";
-import type { CpuMemoryPlan } from "./memory-plan.ts";
+import { type CpuMemoryPlan, KV_PRECISIONS } from "./memory-plan.ts";
 
 const CONFIG_WORDS = 30;
 const TENSOR_WORDS = 4;
@@ -57,7 +57,7 @@ export function writeDescriptor(memory: ArrayBuffer, spec: ModelSpec, plan: CpuM
     { silu: 0, "gelu-tanh": 1 }[spec.activation],
     plan.blockTokens,
     plan.numBlocks,
-    plan.kvPrecision === "f16" ? 1 : 0,
+    KV_PRECISIONS.indexOf(plan.kvPrecision),
     plan.maxBatchTokens,
     plan.maxBatchSequences,
     plan.maxLogitRows,

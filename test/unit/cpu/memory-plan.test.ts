@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { planCpuMemory } from "../../../src/backends/cpu/memory-plan.ts";
+import { KV_PRECISIONS, planCpuMemory } from "../../../src/backends/cpu/memory-plan.ts";
 import { ARCHITECTURES } from "../../../src/model/architectures.ts";
 import { ModelError } from "../../../src/model/errors.ts";
 import { tinyModel, tinyModelBytes } from "../../support/tiny-model.ts";
@@ -14,7 +14,7 @@ describe("planCpuMemory", () => {
     const options = fc.record({
       blockTokens: fc.integer({ min: 1, max: 40 }),
       numBlocks: fc.integer({ min: 1, max: 60 }),
-      kvPrecision: fc.constantFrom("f16" as const, "f32" as const),
+      kvPrecision: fc.constantFrom(...KV_PRECISIONS),
       maxBatchTokens: fc.integer({ min: 1, max: 100 }),
       maxBatchSequences: fc.integer({ min: 1, max: 20 }),
       contextLength: fc.integer({ min: 1, max: 400 }),

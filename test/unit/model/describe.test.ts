@@ -22,3 +22,9 @@ it("names a mix by the type of most weights and lists all of them", async () => 
   expect(made.weightsBytes).toBe(made.types.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
   expect(made.types[1]).toEqual({ type: "Q6_K", numTensors: 2, numElements: 2 * 256 * 512, sizeBytes: 2 * 512 * 210 });
 });
+
+it.each(["Q2_K", "Q3_K", "IQ4_NL", "IQ4_XS"] as const)("describes a model of %s", async (weightType) => {
+  const made = await describe({ ...K_QUANT_SHAPE, numLayers: 1, weightType });
+  expect(made.quantization).toBe(weightType);
+  expect(describeTypes(made.types)).toBe(`${weightType}×8 F32×3`);
+});

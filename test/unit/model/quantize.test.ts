@@ -20,6 +20,10 @@ const ERROR_MAX: Record<GgmlTypeName, number> = {
   Q4_1: 0.085,
   Q4_0: 0.1,
   Q4_K: 0.09,
+  IQ4_NL: 0.09,
+  IQ4_XS: 0.09,
+  Q3_K: 0.17,
+  Q2_K: 0.34,
 };
 
 describe("quantize and dequantize", () => {
@@ -58,6 +62,46 @@ describe("quantize and dequantize", () => {
     expect(halfToFloat(block[0]! | (block[1]! << 8))).toBe(1);
     expect(block[2]).toBe(0xf0);
     expect([...block.subarray(3)].every((byte) => byte === 0x88)).toBe(true);
+  });
+
+  it("Q2_K: 16 scales and mins, 64 bit pairs, then d and dmin", () => {
+    // Sub-block 0 spans 0 … 45, sub-block 15 spans −15 … 0; the rest is 0.
+    const values = new Float32Array(256);
+    values.set([45, 30, 15]);
+    values[255] = -15;
+    const block = quantize("Q2_K", values);
+    expect([...block.subarray(0, 16)]).toEqual([0x0f, ...Array(14).fill(0), 0xf5]);
+    expect([...block.subarray(16, 20)]).toEqual([3, 2, 1, 0]);
+    // Code 3 is the top of sub-block 15, where only the last element is at its min.
+    expect([...block.subarray(64, 80)]).toEqual([...Array(15).fill(0xc0), 0]);
+    expect([...block.subarray(80)]).toEqual([0x00, 0x3c, 0x00, 0x3c]);
+    expect(Array.from(dequantize("Q2_K", block), (value) => value + 0)).toEqual([...values]);
+  });
+
+  it("Q3_K: 32 third bits, 64 bit pairs, 12 bytes of scales, then d", () => {
+    const values = new Float32Array(256);
+    values.fill(-4 * 32, 0, 16);
+    values[255] = -4 * 16;
+    const block = quantize("Q3_K", values);
+    // Code 0 is −4: no third bit in the first sixteen, nor in the last element. Zeros are code 4.
+    expect([...block.subarray(0, 32)]).toEqual([...Array(16).fill(0xfe), ...Array(15).fill(0xff), 0x7f]);
+    expect([...block.subarray(32, 96)].every((byte) => byte === 0)).toBe(true);
+    // Scales −32, 0 …, −16 are stored as 0, 32 …, 16: low nibbles all 0, pairs 0, 2 … and 1.
+    expect([...block.subarray(96, 108)]).toEqual([...Array(8).fill(0), 0xa8, 0xaa, 0xaa, 0x6a]);
+    expect(halfToFloat(block[108]! | (block[109]! << 8))).toBe(-1);
+    expect(Array.from(dequantize("Q3_K", block), (value) => value + 0)).toEqual([...values]);
+  });
+
+  it("IQ4_XS: d, upper bits and low nibbles of the scales, then indices into the codebook", () => {
+    const values = new Float32Array(256);
+    values.fill(-127 * 32, 0, 32);
+    values[16] = 113 * 32;
+    values.fill(-127 * 17, 224);
+    const block = quantize("IQ4_XS", values);
+    expect([...block.subarray(0, 8)]).toEqual([0x00, 0xbc, 0xa8, 0x2a, 0x00, 0x00, 0x00, 0xf0]);
+    expect([...block.subarray(8, 24)]).toEqual([0xf0, ...Array(15).fill(0)]);
+    expect([...block.subarray(24, 40)]).toEqual(Array(16).fill(0x88));
+    expect(Array.from(dequantize("IQ4_XS", block), (value) => value + 0)).toEqual([...values]);
   });
 
   it("Q6_K: 128 low nibbles, 64 upper bits, 16 scales, then d", () => {

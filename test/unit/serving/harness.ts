@@ -1,6 +1,7 @@
 /** Drives an engine over the hash model: what was generated, with every invariant checked at every step. */
 
 import type { BackendLimits, RowResult } from "../../../src/serving/backend.ts";
+import type { Drafter } from "../../../src/serving/drafter.ts";
 import { Engine, type EngineLimits } from "../../../src/serving/engine.ts";
 import { Sequence, type SequenceListener, type SequenceOptions } from "../../../src/serving/sequence.ts";
 import { GREEDY, generateAlone, HashModelBackend } from "./hash-model.ts";
@@ -69,16 +70,27 @@ export function job(promptTokens: number[], maxTokens: number, options: Partial<
   return { sequence, probe };
 }
 
+export interface RigOptions {
+  createDrafter?: (sequence: Sequence) => Drafter;
+  /** What the backend says of itself. */
+  rowCost?: number;
+}
+
 export class Rig {
   readonly backend: HashModelBackend;
   readonly engine: Engine;
   readonly faults: unknown[] = [];
   readonly crashes: unknown[] = [];
 
-  constructor(limits: Partial<BackendLimits> = {}, engineLimits: Partial<EngineLimits> = {}) {
-    this.backend = new HashModelBackend(limits);
+  constructor(
+    limits: Partial<BackendLimits> = {},
+    engineLimits: Partial<EngineLimits> = {},
+    { createDrafter, rowCost }: RigOptions = {},
+  ) {
+    this.backend = new HashModelBackend(limits, rowCost);
     this.engine = new Engine({
       backend: this.backend,
+      ...(createDrafter === undefined ? {} : { createDrafter }),
       limits: { numWaitingMax: 1000, ...engineLimits },
       onCrash: (error) => this.crashes.push(error),
       onFault: (error) => this.faults.push(error),

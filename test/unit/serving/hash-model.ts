@@ -100,6 +100,7 @@ export function scoreAlone(prompt: readonly number[], vocabSize: number, numLogp
 export class HashModelBackend implements Backend {
   readonly limits: BackendLimits;
   readonly name = "hash-model";
+  readonly rowCost?: number;
   readonly memory = { weightsBytes: 0, kvBytes: 0, scratchBytes: 0 };
   /** Answer with a promise, as a GPU does. */
   isAsynchronous = false;
@@ -113,7 +114,8 @@ export class HashModelBackend implements Backend {
   readonly #states: Float64Array;
   readonly #positions: Int32Array;
 
-  constructor(limits: Partial<BackendLimits> = {}) {
+  constructor(limits: Partial<BackendLimits> = {}, rowCost?: number) {
+    if (rowCost !== undefined) this.rowCost = rowCost;
     this.limits = {
       vocabSize: 32,
       contextLength: 256,

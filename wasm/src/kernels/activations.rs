@@ -5,21 +5,33 @@ use crate::kv_pool::KvPool;
 use crate::memory::view_mut;
 use crate::scratch::Scratch;
 
+/// 32 quantised activations with all that a product needs of them: one cache line behind one pointer.
+#[repr(C, align(16))]
+#[derive(Clone, Copy)]
+pub struct ActBlock {
+    pub quants: [i8; 32],
+    pub scale: f32,
+    /// scale · Σ quants.
+    pub sum: f32,
+    /// scale · Σ quants of each 16.
+    pub half_sums: [f32; 2],
+    /// Σ of quants 0, 4, 8 … and 1, 5, 9 … taken together, and of the other two: what the 16-bit lanes of a relaxed dot
+    /// must subtract for each unit of a weight's offset. Of quants 0 … 15, of 16 … 31, and of all.
+    pub pair_sums: [[i16; 2]; 3],
+    pub padding: u32,
+}
+
 /// Rows of activations in every form a matrix may want: f32 for dense weights, int8 for quantised ones.
 #[derive(Clone, Copy)]
 pub struct Activations {
     /// Elements of a row.
     pub cols: usize,
     pub values: *const f32,
-    pub quants8: *const i8,
-    /// The int8 values as i16, each group of 4 in the order k0 k2 k1 k3: what even and odd bytes of a weight vector meet.
+    /// [rows, cols/32]
+    pub blocks: *const ActBlock,
+    /// [rows, cols] the int8 values as i16, each group of 4 in the order k0 k2 k1 k3: what even and odd bytes of a weight
+    /// vector meet.
     pub quants16: *const i16,
-    /// One for each 32 elements.
-    pub scales: *const f32,
-    /// scale · Σ quants of each 32 elements.
-    pub scaled_sums: *const f32,
-    /// Σ quants of each 16 elements.
-    pub sums: *const i32,
 }
 
 impl Activations {
@@ -28,81 +40,88 @@ impl Activations {
         Activations {
             cols,
             values: values as *const f32,
-            quants8: scratch.quants8 as *const i8,
+            blocks: scratch.act_blocks as *const ActBlock,
             quants16: scratch.quants16 as *const i16,
-            scales: scratch.act_scales as *const f32,
-            scaled_sums: scratch.act_scaled_sums as *const f32,
-            sums: scratch.act_sums as *const i32,
         }
     }
 
-    /// The buffers of row `token`, to be written by `Kernels::quantize`; cols is a multiple of 32.
+    /// The buffers of row `token`, to be written by `kernels::quantize`; cols is a multiple of 32.
     ///
     /// # Safety
     /// The buffers hold the row and no other view of it is alive.
     pub unsafe fn quant_row(&self, token: usize) -> QuantRow<'static> {
-        let (at, blocks) = (token * self.cols, self.cols / 32);
+        let blocks = self.cols / 32;
         unsafe {
             QuantRow {
-                quants8: view_mut(self.quants8.add(at) as usize, self.cols),
-                quants16: view_mut(self.quants16.add(at) as usize, self.cols),
-                scales: view_mut(self.scales.add(token * blocks) as usize, blocks),
-                scaled_sums: view_mut(self.scaled_sums.add(token * blocks) as usize, blocks),
-                sums: view_mut(self.sums.add(token * blocks * 2) as usize, blocks * 2),
+                blocks: view_mut(self.blocks.add(token * blocks) as usize, blocks),
+                quants16: view_mut(self.quants16.add(token * self.cols) as usize, self.cols),
             }
         }
     }
 }
 
 pub struct QuantRow<'a> {
-    pub quants8: &'a mut [i8],
+    pub blocks: &'a mut [ActBlock],
     pub quants16: &'a mut [i16],
-    pub scales: &'a mut [f32],
-    pub scaled_sums: &'a mut [f32],
-    pub sums: &'a mut [i32],
 }
 
-/// Attention of one token over the keys [first_key, num_keys) for the query heads that share one kv head.
+/// Most rows (tokens times query heads) of an attention tile: what stays in the nearest cache with a span of K and V.
+pub const ATTENTION_ROWS: usize = 32;
+/// Slots of the cache between two updates of the running softmax.
+pub const ATTENTION_SPAN: usize = 64;
+
+/// Causal attention of consecutive tokens of one sequence, for the query heads that share one kv head.
 pub struct Attend<'a> {
     pub pool: &'a KvPool,
     pub layer: usize,
     pub kv_head: usize,
     pub table: &'a [u32],
-    /// First visible key; 0 without a sliding window.
-    pub first_key: usize,
-    pub num_keys: usize,
-    /// [num_queries, head_dim], replaced by the result.
+    /// Of the first token.
+    pub first_position: usize,
+    pub num_tokens: usize,
+    /// Keys that a token sees, its own the last of them; usize::MAX = all before it.
+    pub window: usize,
+    /// [num_tokens, num_queries, head_dim], tokens `query_stride` values apart; replaced by the result.
     pub queries: *mut f32,
+    pub query_stride: usize,
     pub num_queries: usize,
     pub head_dim: usize,
-    pub kv_f16: bool,
     /// Multiplies q·k.
     pub scale: f32,
-    /// [4, block_tokens + 4] and [4, head_dim] values of workspace.
+    /// `attention_values` of workspace.
     pub scratch: *mut f32,
 }
 
+/// Values of workspace that attention takes: queries and sums of a tile, and the weights of a span.
+pub fn attention_values(head_dim: usize) -> usize {
+    ATTENTION_ROWS * (2 * head_dim + ATTENTION_SPAN)
+}
+
 impl<'a> Attend<'a> {
-    /// The task of token row `queries` ([q_dim]) and `kv_head`.
-    pub fn new(config: &Config, pool: &'a KvPool, scratch: &Scratch, layer: usize, kv_head: usize) -> Attend<'a> {
+    /// The query heads of `kv_head` in the rows at `queries` ([tokens, q_dim]); the caller adds which tokens.
+    pub fn new(
+        config: &Config,
+        pool: &'a KvPool,
+        scratch: &Scratch,
+        layer: usize,
+        kv_head: usize,
+        queries: usize,
+    ) -> Attend<'a> {
+        let num_queries = config.num_heads / config.num_kv_heads;
         Attend {
             pool,
             layer,
             kv_head,
             table: &[],
-            first_key: 0,
-            num_keys: 0,
-            queries: core::ptr::null_mut(),
-            num_queries: config.num_heads / config.num_kv_heads,
+            first_position: 0,
+            num_tokens: 0,
+            window: usize::MAX,
+            queries: (queries + kv_head * num_queries * config.head_dim * 4) as *mut f32,
+            query_stride: config.q_dim(),
+            num_queries,
             head_dim: config.head_dim,
-            kv_f16: config.kv_f16,
             scale: config.attention_scale,
             scratch: scratch.attention as *mut f32,
         }
-    }
-
-    /// Values of one row of attention weights in the workspace.
-    pub fn weights_stride(&self) -> usize {
-        self.pool.block_tokens + 4
     }
 }

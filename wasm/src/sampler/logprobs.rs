@@ -1,6 +1,6 @@
 //! Log probabilities of the raw logits, and the most likely tokens.
 
-use crate::kernels::{Active, Kernels};
+use crate::kernels;
 
 pub struct LogSoftmax {
     max: f32,
@@ -9,8 +9,8 @@ pub struct LogSoftmax {
 
 impl LogSoftmax {
     pub fn new(logits: &[f32]) -> LogSoftmax {
-        let max = Active::max(logits);
-        LogSoftmax { max, log_sum: libm::log(Active::sum_exp(logits, max)) }
+        let max = kernels::max(logits);
+        LogSoftmax { max, log_sum: libm::log(kernels::sum_exp(logits, max)) }
     }
 
     /// Log probability of a token with this logit; −∞ for NaN.

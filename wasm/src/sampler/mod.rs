@@ -14,7 +14,7 @@ mod penalties;
 mod philox;
 
 use crate::config::Config;
-use crate::kernels::{Active, Kernels};
+use crate::kernels;
 use crate::memory::{view, view_mut};
 use crate::scratch::Scratch;
 use crate::step::{MAX_TOP, Output, RESULT_WORDS, Step};
@@ -74,16 +74,16 @@ fn write_result(logits: &[f32], output: &Output, workspace: &mut Workspace, resu
 fn sample(logits: &[f32], output: &Output, workspace: &mut Workspace) -> u32 {
     let is_greedy = output.temperature < GREEDY_TEMPERATURE;
     if is_greedy && !penalties::any(output) {
-        return argmax(logits, Active::max(logits));
+        return argmax(logits, kernels::max(logits));
     }
     let Workspace { candidates, tokens, counts } = workspace;
     candidates.copy_from_slice(logits);
     penalties::apply(output, candidates, counts);
-    let max = Active::max(candidates);
+    let max = kernels::max(candidates);
     if is_greedy || !max.is_finite() {
         return argmax(candidates, max);
     }
-    Active::softmax_weights(candidates, max, 1.0 / output.temperature);
+    kernels::softmax_weights(candidates, max, 1.0 / output.temperature);
     let len = cutoff::keep_likely(output, candidates, tokens);
     tokens[draw(&candidates[..len], philox::uniform(output.rng_key, output.rng_counter))]
 }

@@ -1,59 +1,66 @@
-//! Attention over the block table, one query head and one key at a time.
+//! Attention over the block table as its formula says: one query at a time, all scores for the maximum, then once more for
+//! the weights.
 
 use crate::float16::f16_to_f32;
 use crate::kernels::Attend;
+use crate::kv_pool::Precision;
+use core::ops::Range;
 
 pub unsafe fn attend(task: &Attend) {
-    for head in 0..task.num_queries {
-        unsafe { attend_head(task, task.queries.add(head * task.head_dim)) };
+    for token in 0..task.num_tokens {
+        let end = task.first_position + token + 1;
+        for head in 0..task.num_queries {
+            let query = task.queries.wrapping_add(token * task.query_stride + head * task.head_dim);
+            unsafe { attend_query(task, query, end.saturating_sub(task.window)..end) };
+        }
     }
 }
 
-unsafe fn attend_head(task: &Attend, query: *mut f32) {
-    let (head_dim, block_tokens) = (task.head_dim, task.pool.block_tokens);
-    let weights = task.scratch;
+unsafe fn attend_query(task: &Attend, query: *mut f32, keys: Range<usize>) {
+    let sums = task.scratch;
     unsafe {
-        let sums = task.scratch.add(4 * task.weights_stride());
-        for i in 0..head_dim {
+        let max = keys.clone().fold(f32::NEG_INFINITY, |max, key| max.max(score(task, query, key)));
+        for i in 0..task.head_dim {
             *sums.add(i) = 0.0;
         }
-        let (mut max, mut total) = (f32::NEG_INFINITY, 0.0f32);
-        let first_block = task.first_key / block_tokens;
-        for (logical, &block) in task.table[..task.num_keys.div_ceil(block_tokens)].iter().enumerate().skip(first_block)
-        {
-            let first_key = task.first_key.saturating_sub(logical * block_tokens);
-            let num_keys = block_tokens.min(task.num_keys - logical * block_tokens);
-            let k = task.pool.k_address(block as usize, task.layer, task.kv_head);
-            let v = task.pool.v_address(block as usize, task.layer, task.kv_head);
-            let mut new_max = max;
-            for key in first_key..num_keys {
-                let mut score = 0.0;
-                for i in 0..head_dim {
-                    score += read(task, k, (key / 4 * head_dim + i) * 4 + key % 4) * *query.add(i);
-                }
-                *weights.add(key) = score * task.scale;
-                new_max = new_max.max(score * task.scale);
-            }
-            let keep = libm::expf(max - new_max);
-            max = new_max;
-            total *= keep;
-            for i in 0..head_dim {
-                *sums.add(i) *= keep;
-            }
-            for key in first_key..num_keys {
-                let weight = libm::expf(*weights.add(key) - max);
-                total += weight;
-                for i in 0..head_dim {
-                    *sums.add(i) += weight * read(task, v, key * head_dim + i);
-                }
+        let mut total = 0.0;
+        for key in keys {
+            let weight = libm::expf(score(task, query, key) - max);
+            total += weight;
+            let (group, token) = (group_of(task, key, false), key % task.pool.block_tokens % 4);
+            for i in 0..task.head_dim {
+                *sums.add(i) += weight * read(task.pool.precision, group, token, task.pool.v_index(token, i));
             }
         }
-        for i in 0..head_dim {
+        for i in 0..task.head_dim {
             *query.add(i) = *sums.add(i) / total;
         }
     }
 }
 
-unsafe fn read(task: &Attend, base: usize, index: usize) -> f32 {
-    unsafe { if task.kv_f16 { f16_to_f32(*(base as *const u16).add(index)) } else { *(base as *const f32).add(index) } }
+unsafe fn score(task: &Attend, query: *const f32, key: usize) -> f32 {
+    let (group, token) = (group_of(task, key, true), key % task.pool.block_tokens % 4);
+    let product = |i| unsafe { read(task.pool.precision, group, token, task.pool.k_index(token, i)) * *query.add(i) };
+    (0..task.head_dim).map(product).sum::<f32>() * task.scale
+}
+
+fn group_of(task: &Attend, key: usize, is_k: bool) -> usize {
+    let (block, slot) = (task.table[key / task.pool.block_tokens] as usize, key % task.pool.block_tokens);
+    if is_k {
+        task.pool.k_group(block, task.layer, task.kv_head, slot)
+    } else {
+        task.pool.v_group(block, task.layer, task.kv_head, slot)
+    }
+}
+
+/// Value `index` of a group, which belongs to its `token`.
+unsafe fn read(precision: Precision, group: usize, token: usize, index: usize) -> f32 {
+    let values = group + precision.header_bytes();
+    unsafe {
+        match precision {
+            Precision::F32 => *(values as *const f32).add(index),
+            Precision::F16 => f16_to_f32(*(values as *const u16).add(index)),
+            Precision::Q8 => *(group as *const f32).add(token) * *(values as *const i8).add(index) as f32,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Matrix times activations, one output element at a time.
 
 use crate::block_format::{GROUP_ROWS, SUB_ELEMENTS};
-use crate::kernels::Activations;
+use crate::kernels::{ActBlock, Activations};
 use crate::matrix::{Matrix, SubBlock};
 
 pub unsafe fn matmul(matrix: &Matrix, activations: &Activations, num_tokens: usize, out: *mut f32, stride: usize) {
@@ -44,27 +44,27 @@ unsafe fn quantized_row(m: &Matrix, row: usize, a: &Activations, num_tokens: usi
             let block = m.sub_block(row, sub);
             for token in 0..num_tokens {
                 let sum = out.add(token * stride);
-                *sum = add_sub_block(*sum, &block, a, token * num_subs + sub);
+                *sum = add_sub_block(*sum, &block, &*a.blocks.add(token * num_subs + sub));
             }
         }
     }
 }
 
-/// sum + Σ over 32 elements, with the integer part of each 16 exact (each half has its own scale in Q6_K; in the other
-/// types both are the same, and the halves are summed before they are scaled).
-unsafe fn add_sub_block(mut sum: f32, block: &SubBlock, a: &Activations, act_block: usize) -> f32 {
-    unsafe {
-        let quants = a.quants8.add(act_block * SUB_ELEMENTS);
-        let dot = |from: usize| -> i32 {
-            (from..from + 16).map(|i| (block.quants[i] - block.offset) * *quants.add(i) as i32).sum()
-        };
-        let act_scale = *a.scales.add(act_block);
-        if block.scale[0] == block.scale[1] {
-            sum += (dot(0) + dot(16)) as f32 * (block.scale[0] * act_scale);
-        } else {
-            sum += dot(0) as f32 * (block.scale[0] * act_scale);
-            sum += dot(16) as f32 * (block.scale[1] * act_scale);
-        }
-        sum + block.min * *a.scaled_sums.add(act_block)
+/// sum + Σ over 32 elements, with the integer part of each 16 exact (each half has its own scale, and min, in Q2_K, Q3_K
+/// and Q6_K; in the other types both are the same, and the halves are summed before they are scaled).
+fn add_sub_block(mut sum: f32, block: &SubBlock, activations: &ActBlock) -> f32 {
+    let dot = |from: usize| -> i32 {
+        (from..from + 16).map(|i| (block.quants[i] - block.offset) * activations.quants[i] as i32).sum()
+    };
+    if block.scale[0] == block.scale[1] {
+        sum += (dot(0) + dot(16)) as f32 * (block.scale[0] * activations.scale);
+    } else {
+        sum += dot(0) as f32 * (block.scale[0] * activations.scale);
+        sum += dot(16) as f32 * (block.scale[1] * activations.scale);
     }
+    if block.min[0] == block.min[1] {
+        return sum + block.min[0] * activations.sum;
+    }
+    sum += block.min[0] * activations.half_sums[0];
+    sum + block.min[1] * activations.half_sums[1]
 }

@@ -3,24 +3,22 @@
 use crate::kernels::{GELU_CUBIC, GELU_TWO_ROOT, QuantRow};
 
 pub fn quantize(x: &[f32], row: &mut QuantRow) {
-    for (block, values) in x.chunks_exact(32).enumerate() {
+    for ((values, block), quants16) in
+        x.chunks_exact(32).zip(row.blocks.iter_mut()).zip(row.quants16.chunks_exact_mut(32))
+    {
         let largest = values.iter().fold(0.0f32, |max, v| max.max(v.abs()));
         let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        let scale = largest / 127.0;
-        let mut sum = 0;
+        block.scale = largest / 127.0;
         for (i, value) in values.iter().enumerate() {
-            let quant = libm::rintf(value * inverse) as i32;
-            let at = block * 32 + i;
-            row.quants8[at] = quant as i8;
-            row.quants16[at / 4 * 4 + [0, 2, 1, 3][at % 4]] = quant as i16;
-            sum += quant;
-            if i == 15 {
-                row.sums[block * 2] = sum;
-            }
+            let quant = libm::rintf(value * inverse);
+            block.quants[i] = quant as i8;
+            quants16[i / 4 * 4 + [0, 2, 1, 3][i % 4]] = quant as i16;
         }
-        row.sums[block * 2 + 1] = sum - row.sums[block * 2];
-        row.scales[block] = scale;
-        row.scaled_sums[block] = scale * sum as f32;
+        for (half, sum) in block.half_sums.iter_mut().enumerate() {
+            let quants = &block.quants[16 * half..][..16];
+            *sum = block.scale * quants.iter().map(|&quant| quant as i32).sum::<i32>() as f32;
+        }
+        block.sum = block.scale * block.quants.iter().map(|&quant| quant as i32).sum::<i32>() as f32;
     }
 }
 
@@ -66,9 +64,17 @@ pub fn multiply(product: &mut [f32], x: &[f32]) {
     }
 }
 
+pub fn max(values: &[f32]) -> f32 {
+    values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
 pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) {
     for value in values {
         let weight = libm::expf((*value - max) * inverse_temperature);
         *value = if weight.is_nan() { 0.0 } else { weight };
     }
+}
+
+pub fn sum_exp(values: &[f32], max: f32) -> f64 {
+    values.iter().filter(|v| !v.is_nan()).map(|v| libm::expf(v - max) as f64).sum()
 }

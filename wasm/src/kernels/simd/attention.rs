@@ -1,175 +1,341 @@
-//! Attention over the block table. Lanes are tokens while scores are computed and components while values are summed,
-//! so neither needs a shuffle; up to 4 query heads of a kv head share each read of K and V.
+//! Attention over the block table, online softmax over spans of keys (Milakov and Gimelshein, arXiv:1805.02867).
+//!
+//! A tile is several tokens of one sequence times the query heads of one kv head: its rows share each read of K and V.
+//! Spans are cut at absolute slots of the sequence, a row sums spans and keys in their order, and keys it may not see
+//! weigh exactly 0: what a row becomes depends on no other row of its tile.
+//!
+//! Scores and weighted sums are one micro-kernel, `collect`: rows · panels of four lanes, each panel another stream of
+//! memory. The panels of scores are groups of 4 tokens from far-apart places of a span, because a long context is read from
+//! beyond the cache and one stream alone does not fill its bandwidth.
 
-use super::lanes::{ZERO, exp, load_halves, max_lanes, multiply_add, sum_lanes};
+use super::cache::{Cache, CacheF16, CacheF32, CacheQ8};
+use super::lanes::{ZERO, exp, max_lanes, multiply_add, sum_lanes};
 use crate::kernels::Attend;
+use crate::kernels::activations::{ATTENTION_ROWS, ATTENTION_SPAN};
+use crate::kv_pool::Precision;
 use core::arch::wasm32::*;
+use core::ops::Range;
 
-/// Query heads of a tile.
-const TILE_QUERIES: usize = 4;
-
-trait Cache {
-    /// Values `index` … `index + 3` of the array at `base`.
-    unsafe fn load(base: usize, index: usize) -> v128;
-}
-
-struct CacheF32;
-struct CacheF16;
-
-impl Cache for CacheF32 {
-    #[inline(always)]
-    unsafe fn load(base: usize, index: usize) -> v128 {
-        unsafe { v128_load((base as *const f32).add(index) as *const v128) }
-    }
-}
-
-impl Cache for CacheF16 {
-    #[inline(always)]
-    unsafe fn load(base: usize, index: usize) -> v128 {
-        unsafe { load_halves((base as *const u16).add(index) as *const u8) }
-    }
-}
+const SPAN_GROUPS: usize = ATTENTION_SPAN / 4;
 
 pub unsafe fn attend(task: &Attend) {
     unsafe {
-        if task.kv_f16 {
-            attend_tiles::<CacheF16>(task);
-        } else {
-            attend_tiles::<CacheF32>(task);
+        match task.pool.precision {
+            Precision::F32 => attend_tiles::<CacheF32>(task),
+            Precision::F16 => attend_tiles::<CacheF16>(task),
+            Precision::Q8 => attend_tiles::<CacheQ8>(task),
         }
     }
 }
 
 unsafe fn attend_tiles<C: Cache>(task: &Attend) {
-    let mut head = 0;
-    while head < task.num_queries {
-        let queries = unsafe { task.queries.add(head * task.head_dim) };
-        let count = (task.num_queries - head).min(TILE_QUERIES);
-        unsafe {
-            match count {
-                4 => attend_heads::<C, 4>(task, queries),
-                3 => attend_heads::<C, 3>(task, queries),
-                2 => attend_heads::<C, 2>(task, queries),
-                _ => attend_heads::<C, 1>(task, queries),
-            }
-        }
-        head += count;
-    }
-}
-
-unsafe fn attend_heads<C: Cache, const Q: usize>(task: &Attend, queries: *mut f32) {
-    let (head_dim, block_tokens, stride) = (task.head_dim, task.pool.block_tokens, task.weights_stride());
-    let (mut max, mut total) = ([f32::NEG_INFINITY; Q], [0.0f32; Q]);
-    unsafe {
-        let sums = task.scratch.add(4 * stride);
-        for at in (0..Q * head_dim).step_by(4) {
-            v128_store(sums.add(at) as *mut v128, ZERO);
-        }
-        let first_block = task.first_key / block_tokens;
-        for (logical, &block) in task.table[..task.num_keys.div_ceil(block_tokens)].iter().enumerate().skip(first_block)
-        {
-            let first_key = task.first_key.saturating_sub(logical * block_tokens);
-            let num_keys = block_tokens.min(task.num_keys - logical * block_tokens);
-            let k = task.pool.k_address(block as usize, task.layer, task.kv_head);
-            let block_max = scores::<C, Q>(task, queries, k, first_key, num_keys);
-            for q in 0..Q {
-                let new_max = max[q].max(block_max[q]);
-                let keep = f32x4_extract_lane::<0>(exp(f32x4_splat(max[q] - new_max)));
-                max[q] = new_max;
-                total[q] = total[q] * keep + weigh(task.scratch.add(q * stride), num_keys, new_max);
-                scale_row(sums.add(q * head_dim), head_dim, keep);
-            }
-            let v = task.pool.v_address(block as usize, task.layer, task.kv_head);
-            add_values::<C, Q>(task, sums, v, num_keys);
-        }
-        for q in 0..Q {
-            for at in (q * head_dim..(q + 1) * head_dim).step_by(4) {
-                let sum = v128_load(sums.add(at) as *const v128);
-                v128_store(queries.add(at) as *mut v128, f32x4_div(sum, f32x4_splat(total[q])));
-            }
+    let tile_heads = task.num_queries.min(ATTENTION_ROWS);
+    let tile_tokens = ATTENTION_ROWS / tile_heads;
+    for head in (0..task.num_queries).step_by(tile_heads) {
+        for token in (0..task.num_tokens).step_by(tile_tokens) {
+            let tokens = token..task.num_tokens.min(token + tile_tokens);
+            let heads = head..task.num_queries.min(head + tile_heads);
+            unsafe { attend_tile::<C>(task, tokens, heads) };
         }
     }
 }
 
-/// Scaled scores of a block into the workspace, −∞ for keys before `first_key` and where groups are padded; returns the
-/// largest of each query.
-#[inline(always)]
-unsafe fn scores<C: Cache, const Q: usize>(
-    task: &Attend,
-    queries: *const f32,
-    k: usize,
-    first_key: usize,
+/// Four tokens of the cache.
+#[derive(Clone, Copy)]
+struct Group {
+    k: *const u8,
+    v: *const u8,
+    /// Of the first token.
+    position: usize,
+    /// Tokens that exist, 1 to 4: a block, and the tile's last key, may end within the group.
     num_keys: usize,
-) -> [f32; Q] {
-    let head_dim = task.head_dim;
-    let lowest = f32x4_splat(f32::NEG_INFINITY);
-    let mut largest = [lowest; Q];
-    for group in 0..num_keys.div_ceil(4) {
-        let mut sums = [ZERO; Q];
-        for i in 0..head_dim {
-            unsafe {
-                let keys = C::load(k, (group * head_dim + i) * 4);
-                for q in 0..Q {
-                    let query = v128_load32_splat(queries.add(q * head_dim + i) as *const u32);
-                    sums[q] = multiply_add(keys, query, sums[q]);
+}
+
+impl Group {
+    const EMPTY: Group = Group { k: core::ptr::null(), v: core::ptr::null(), position: 0, num_keys: 0 };
+}
+
+/// One query and its running softmax.
+#[derive(Clone, Copy)]
+struct Row {
+    /// Replaced by the result.
+    query: *mut f32,
+    /// Keys it sees.
+    first_key: usize,
+    end_key: usize,
+    /// Makes collected scores scores.
+    score_factor: f32,
+    max: f32,
+    total: f32,
+    /// Of this span: what the sum so far is multiplied by, and what the collected values are.
+    keep: f32,
+    value_factor: f32,
+}
+
+impl Row {
+    /// The lowest finite maximum, so that −∞ minus it stays −∞ and a span without visible keys changes nothing.
+    const EMPTY: Row = Row {
+        query: core::ptr::null_mut(),
+        first_key: 0,
+        end_key: 0,
+        score_factor: 1.0,
+        max: f32::MIN,
+        total: 0.0,
+        keep: 1.0,
+        value_factor: 1.0,
+    };
+}
+
+/// Where the arrays of a tile lie in the workspace, one row after another.
+#[derive(Clone, Copy)]
+struct Workspace {
+    head_dim: usize,
+    /// [rows, head_dim] words that the lanes of K share.
+    queries: *mut f32,
+    /// [rows, span] scores, then weights, then the words that the lanes of V share.
+    weights: *mut f32,
+    /// [rows, head_dim]
+    sums: *mut f32,
+}
+
+unsafe fn attend_tile<C: Cache>(task: &Attend, tokens: Range<usize>, heads: Range<usize>) {
+    let (head_dim, queries) = (task.head_dim, task.scratch);
+    let weights = unsafe { queries.add(ATTENTION_ROWS * head_dim) };
+    let space = Workspace { head_dim, queries, weights, sums: unsafe { weights.add(ATTENTION_ROWS * ATTENTION_SPAN) } };
+    let mut all_rows = [Row::EMPTY; ATTENTION_ROWS];
+    let rows = &mut all_rows[..tokens.len() * heads.len()];
+    unsafe {
+        for (index, row) in rows.iter_mut().enumerate() {
+            let (token, head) = (tokens.start + index / heads.len(), heads.start + index % heads.len());
+            row.query = task.queries.add(token * task.query_stride + head * head_dim);
+            row.end_key = task.first_position + token + 1;
+            row.first_key = row.end_key.saturating_sub(task.window);
+            row.score_factor = task.scale * C::share_query(row.query, head_dim, queries.add(index * head_dim));
+            row_vectors(space.sums.add(index * head_dim), head_dim, |_| ZERO);
+        }
+        let end_key = task.first_position + tokens.end;
+        let mut span = [Group::EMPTY; SPAN_GROUPS];
+        let mut cursor = Cursor::at_span_of(task, rows[0].first_key);
+        loop {
+            let groups = cursor.next_span(task, end_key, &mut span);
+            if groups.is_empty() {
+                break;
+            }
+            let mut first = 0;
+            while first < rows.len() {
+                // As even as tiles of at most 4 get: 5 are 3 and 2.
+                let left = rows.len() - first;
+                let count = left.div_ceil(left.div_ceil(4));
+                match count {
+                    4 => attend_span::<C, 4, 2>(rows, first, groups, space),
+                    3 => attend_span::<C, 3, 4>(rows, first, groups, space),
+                    2 => attend_span::<C, 2, 4>(rows, first, groups, space),
+                    _ => attend_span::<C, 1, 4>(rows, first, groups, space),
+                }
+                first += count;
+            }
+        }
+        for (index, row) in rows.iter().enumerate() {
+            let sums = space.sums.add(index * head_dim);
+            let total = f32x4_splat(row.total);
+            row_vectors(row.query, head_dim, |at| f32x4_div(v128_load(sums.add(at) as *const v128), total));
+        }
+    }
+}
+
+/// The next slots of a sequence, block by block.
+struct Cursor {
+    logical_block: usize,
+    slot: usize,
+    /// Of a block, whole groups.
+    num_slots: usize,
+}
+
+impl Cursor {
+    /// At the start of the span that holds `key`.
+    fn at_span_of(task: &Attend, key: usize) -> Cursor {
+        let tokens = task.pool.block_tokens;
+        let num_slots = tokens.next_multiple_of(4);
+        let start = (key / tokens * num_slots + key % tokens) / ATTENTION_SPAN * ATTENTION_SPAN;
+        Cursor { logical_block: start / num_slots, slot: start % num_slots, num_slots }
+    }
+
+    /// Groups of the next span that hold keys before `end_key`.
+    fn next_span<'a>(&mut self, task: &Attend, end_key: usize, span: &'a mut [Group; SPAN_GROUPS]) -> &'a [Group] {
+        let pool = task.pool;
+        let mut count = 0;
+        for group in span.iter_mut() {
+            let position = self.logical_block * pool.block_tokens + self.slot;
+            if position >= end_key {
+                break;
+            }
+            let block = task.table[self.logical_block] as usize;
+            *group = Group {
+                k: pool.k_group(block, task.layer, task.kv_head, self.slot) as *const u8,
+                v: pool.v_group(block, task.layer, task.kv_head, self.slot) as *const u8,
+                position,
+                num_keys: 4.min(end_key - position).min(pool.block_tokens - self.slot),
+            };
+            count += 1;
+            self.slot += 4;
+            if self.slot == self.num_slots {
+                (self.logical_block, self.slot) = (self.logical_block + 1, 0);
+            }
+        }
+        &span[..count]
+    }
+}
+
+/// A span of keys for rows `first` … `first + R − 1`; N panels at a time.
+unsafe fn attend_span<C: Cache, const R: usize, const N: usize>(
+    rows: &mut [Row],
+    first: usize,
+    groups: &[Group],
+    space: Workspace,
+) {
+    let rows = &mut rows[first..first + R];
+    let row_space = unsafe {
+        Workspace {
+            head_dim: space.head_dim,
+            queries: space.queries.add(first * space.head_dim),
+            weights: space.weights.add(first * ATTENTION_SPAN),
+            sums: space.sums.add(first * space.head_dim),
+        }
+    };
+    unsafe {
+        let sets = groups.len() / N;
+        for set in 0..sets {
+            scores::<C, R, N>(rows, groups, core::array::from_fn(|n| set + n * sets), row_space);
+        }
+        for group in sets * N..groups.len() {
+            scores::<C, R, 1>(rows, groups, [group], row_space);
+        }
+        for (r, row) in rows.iter_mut().enumerate() {
+            weigh::<C>(row, groups, row_space.weights.add(r * ATTENTION_SPAN));
+        }
+        let panels = space.head_dim / 4;
+        for panel in (0..panels / N * N).step_by(N) {
+            add_values::<C, R, N>(rows, groups, panel, row_space);
+        }
+        for panel in panels / N * N..panels {
+            add_values::<C, R, 1>(rows, groups, panel, row_space);
+        }
+    }
+}
+
+/// sums[r][n] += Σ over steps of panel n · word of row r. Steps of a panel lie `stride` bytes apart.
+#[inline(always)]
+unsafe fn collect<C: Cache, const R: usize, const N: usize>(
+    sums: &mut [[v128; N]; R],
+    panels: [*const u8; N],
+    stride: usize,
+    num_steps: usize,
+    words: [*const f32; R],
+) {
+    for step in 0..num_steps {
+        unsafe {
+            let values: [v128; N] = core::array::from_fn(|n| C::load(panels[n].add(step * stride)));
+            for r in 0..R {
+                let shared = v128_load32_splat(words[r].add(step) as *const u32);
+                for n in 0..N {
+                    sums[r][n] = C::collect(values[n], shared, sums[r][n]);
                 }
             }
         }
-        let keys = i32x4_add(i32x4_splat(group as i32 * 4), i32x4(0, 1, 2, 3));
-        let valid =
-            v128_and(i32x4_ge(keys, i32x4_splat(first_key as i32)), i32x4_lt(keys, i32x4_splat(num_keys as i32)));
-        for q in 0..Q {
-            let scaled = v128_bitselect(f32x4_mul(sums[q], f32x4_splat(task.scale)), lowest, valid);
-            largest[q] = f32x4_max(largest[q], scaled);
-            unsafe { v128_store(task.scratch.add(q * task.weights_stride() + group * 4) as *mut v128, scaled) };
-        }
     }
-    largest.map(max_lanes)
 }
 
-/// Scores to exp(score − max) in place; returns their sum.
+/// Scores of `chosen` groups into the weights; keys that a row does not see get −∞.
 #[inline(always)]
-unsafe fn weigh(scores: *mut f32, num_keys: usize, max: f32) -> f32 {
-    let mut total = ZERO;
-    for at in (0..num_keys).step_by(4) {
-        unsafe {
-            let weights = exp(f32x4_sub(v128_load(scores.add(at) as *const v128), f32x4_splat(max)));
-            v128_store(scores.add(at) as *mut v128, weights);
-            total = f32x4_add(total, weights);
+unsafe fn scores<C: Cache, const R: usize, const N: usize>(
+    rows: &[Row],
+    groups: &[Group],
+    chosen: [usize; N],
+    space: Workspace,
+) {
+    let mut sums = [[ZERO; N]; R];
+    unsafe {
+        let panels = chosen.map(|g| groups[g].k.add(C::PRECISION.header_bytes()));
+        let words = core::array::from_fn(|r| space.queries.add(r * space.head_dim) as *const f32);
+        collect::<C, R, N>(&mut sums, panels, C::STEP_BYTES, space.head_dim / C::STEP, words);
+        for n in 0..N {
+            let group = groups[chosen[n]];
+            for r in 0..R {
+                let score = f32x4_mul(C::scores(sums[r][n], group.k), f32x4_splat(rows[r].score_factor));
+                let to = space.weights.add(r * ATTENTION_SPAN + chosen[n] * 4);
+                v128_store(to as *mut v128, visible(score, &group, &rows[r]));
+            }
         }
     }
-    sum_lanes(total)
 }
 
 #[inline(always)]
-unsafe fn scale_row(row: *mut f32, len: usize, factor: f32) {
+fn visible(score: v128, group: &Group, row: &Row) -> v128 {
+    let end = row.end_key.min(group.position + group.num_keys);
+    if row.first_key <= group.position && group.position + 4 <= end {
+        return score;
+    }
+    let positions = i32x4_add(i32x4_splat(group.position as i32), i32x4(0, 1, 2, 3));
+    let seen =
+        v128_and(i32x4_ge(positions, i32x4_splat(row.first_key as i32)), i32x4_lt(positions, i32x4_splat(end as i32)));
+    v128_bitselect(score, f32x4_splat(f32::NEG_INFINITY), seen)
+}
+
+/// Scores of a row to its weights exp(score − max); moves its maximum and total.
+#[inline(always)]
+unsafe fn weigh<C: Cache>(row: &mut Row, groups: &[Group], weights: *mut f32) {
+    unsafe {
+        let at = |group: usize| weights.add(group * 4) as *mut v128;
+        let mut largest = f32x4_splat(row.max);
+        for group in 0..groups.len() {
+            largest = f32x4_max(largest, v128_load(at(group)));
+        }
+        let max = max_lanes(largest);
+        row.keep = f32x4_extract_lane::<0>(exp(f32x4_splat(row.max - max)));
+        row.max = max;
+        let mut total = ZERO;
+        for (index, group) in groups.iter().enumerate() {
+            let weight = exp(f32x4_sub(v128_load(at(index)), f32x4_splat(max)));
+            total = f32x4_add(total, weight);
+            v128_store(at(index), C::scale_weights(weight, group.v));
+        }
+        row.total = row.total * row.keep + sum_lanes(total);
+        row.value_factor = C::share_weights(weights, groups.len() * 4);
+    }
+}
+
+/// sums = sums · keep + weights · values, components of panels `panel` … `panel + N − 1`.
+#[inline(always)]
+unsafe fn add_values<C: Cache, const R: usize, const N: usize>(
+    rows: &[Row],
+    groups: &[Group],
+    panel: usize,
+    space: Workspace,
+) {
+    let stride = space.head_dim / 4 * C::STEP_BYTES;
+    let mut sums = [[ZERO; N]; R];
+    unsafe {
+        for (index, group) in groups.iter().enumerate() {
+            let panels =
+                core::array::from_fn(|n| group.v.add(C::PRECISION.header_bytes() + (panel + n) * C::STEP_BYTES));
+            let words =
+                core::array::from_fn(|r| space.weights.add(r * ATTENTION_SPAN + index * 4 / C::STEP) as *const f32);
+            collect::<C, R, N>(&mut sums, panels, stride, group.num_keys.div_ceil(C::STEP), words);
+        }
+        for r in 0..R {
+            for n in 0..N {
+                let at = space.sums.add(r * space.head_dim + (panel + n) * 4) as *mut v128;
+                let kept = f32x4_mul(v128_load(at), f32x4_splat(rows[r].keep));
+                v128_store(at, multiply_add(C::values(sums[r][n]), f32x4_splat(rows[r].value_factor), kept));
+            }
+        }
+    }
+}
+
+/// out[at …] = value(at), four at a time.
+#[inline(always)]
+unsafe fn row_vectors(out: *mut f32, len: usize, value: impl Fn(usize) -> v128) {
     for at in (0..len).step_by(4) {
-        unsafe {
-            let value = v128_load(row.add(at) as *const v128);
-            v128_store(row.add(at) as *mut v128, f32x4_mul(value, f32x4_splat(factor)));
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn add_values<C: Cache, const Q: usize>(task: &Attend, sums: *mut f32, v: usize, num_keys: usize) {
-    let (head_dim, stride) = (task.head_dim, task.weights_stride());
-    for at in (0..head_dim).step_by(4) {
-        unsafe {
-            let mut sum = [ZERO; Q];
-            for q in 0..Q {
-                sum[q] = v128_load(sums.add(q * head_dim + at) as *const v128);
-            }
-            for key in 0..num_keys {
-                let values = C::load(v, key * head_dim + at);
-                for q in 0..Q {
-                    let weight = v128_load32_splat(task.scratch.add(q * stride + key) as *const u32);
-                    sum[q] = multiply_add(values, weight, sum[q]);
-                }
-            }
-            for q in 0..Q {
-                v128_store(sums.add(q * head_dim + at) as *mut v128, sum[q]);
-            }
-        }
+        unsafe { v128_store(out.add(at) as *mut v128, value(at)) };
     }
 }

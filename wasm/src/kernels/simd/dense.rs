@@ -1,7 +1,7 @@
 //! Tiles of F32, F16 and BF16 weights, multiplied in f32 with unrounded activations.
 
 use super::lanes::{ZERO, load_bf16, load_halves, multiply_add};
-use super::matmul::Tile;
+use super::register_tile::RegisterTile;
 use crate::kernels::Activations;
 use core::arch::wasm32::*;
 use core::marker::PhantomData;
@@ -45,7 +45,7 @@ impl Dense for Bf16 {
 
 pub struct DenseTile<D>(PhantomData<D>);
 
-impl<D: Dense> Tile for DenseTile<D> {
+impl<D: Dense> RegisterTile for DenseTile<D> {
     #[inline(always)]
     unsafe fn tile<const R: usize, const T: usize>(
         groups: [*const u8; R],

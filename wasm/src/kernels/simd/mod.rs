@@ -2,53 +2,17 @@
 //! relaxed multiply-add; without it, exact 16-bit dots and separate operations. Nothing else differs.
 
 mod attention;
+mod cache;
 mod dense;
+mod exact_tile;
 mod lanes;
-mod mac;
 mod matmul;
 mod quantized;
+mod register_tile;
+#[cfg(target_feature = "relaxed-simd")]
+mod relaxed_tile;
 mod rows;
 
-use super::{Activations, Attend, Kernels, QuantRow};
-use crate::matrix::Matrix;
-
-pub struct Simd;
-
-impl Kernels for Simd {
-    unsafe fn matmul(matrix: &Matrix, activations: &Activations, num_tokens: usize, out: *mut f32, stride: usize) {
-        unsafe { matmul::matmul(matrix, activations, num_tokens, out, stride) }
-    }
-    fn quantize(x: &[f32], row: &mut QuantRow) {
-        rows::quantize(x, row);
-    }
-    fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
-        rows::rms_norm(x, weight, epsilon, out);
-    }
-    fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]) {
-        rows::layer_norm(x, weight, bias, epsilon, out);
-    }
-    fn add(sum: &mut [f32], x: &[f32]) {
-        rows::add(sum, x);
-    }
-    fn swiglu(gate: &mut [f32], up: &[f32]) {
-        rows::swiglu(gate, up);
-    }
-    fn gelu(x: &mut [f32]) {
-        rows::gelu(x);
-    }
-    fn multiply(product: &mut [f32], x: &[f32]) {
-        rows::multiply(product, x);
-    }
-    unsafe fn attend(task: &Attend) {
-        unsafe { attention::attend(task) }
-    }
-    fn max(values: &[f32]) -> f32 {
-        rows::max(values)
-    }
-    fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) {
-        rows::softmax_weights(values, max, inverse_temperature);
-    }
-    fn sum_exp(values: &[f32], max: f32) -> f64 {
-        rows::sum_exp(values, max)
-    }
-}
+pub use attention::attend;
+pub use matmul::matmul;
+pub use rows::{add, gelu, layer_norm, max, multiply, quantize, rms_norm, softmax_weights, sum_exp, swiglu};

@@ -21,38 +21,40 @@ unsafe fn store(x: &mut [f32], at: usize, value: v128) {
 }
 
 pub fn quantize(x: &[f32], row: &mut QuantRow) {
-    for (block, values) in x.chunks_exact(32).enumerate() {
-        // SAFETY: a chunk has 32 values, and the row's buffers have room for every chunk (the indexing below checks it).
+    for ((values, block), quants16) in
+        x.chunks_exact(32).zip(row.blocks.iter_mut()).zip(row.quants16.chunks_exact_mut(32))
+    {
+        // SAFETY: a chunk has 32 values.
         unsafe {
             let mut largest = ZERO;
             for i in 0..8 {
                 largest = f32x4_max(largest, f32x4_abs(load(values, 4 * i)));
             }
             let largest = max_lanes(largest);
+            let scale = largest / 127.0;
             let inverse = f32x4_splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
-            let quants8 = row.quants8[block * 32..][..32].as_mut_ptr() as *mut v128;
-            let quants16 = row.quants16[block * 32..][..32].as_mut_ptr() as *mut v128;
             let rounded = |i: usize| i32x4_trunc_sat_f32x4(f32x4_nearest(f32x4_mul(load(values, 4 * i), inverse)));
-            let mut total = 0;
+            let mut all_pairs = 0;
             for half in 0..2 {
                 let words =
                     [0, 1].map(|i| i16x8_narrow_i32x4(rounded(4 * half + 2 * i), rounded(4 * half + 2 * i + 1)));
-                v128_store(quants8.add(half), i8x16_narrow_i16x8(words[0], words[1]));
+                v128_store((block.quants.as_mut_ptr() as *mut v128).add(half), i8x16_narrow_i16x8(words[0], words[1]));
                 for (i, &word) in words.iter().enumerate() {
-                    let reordered = i16x8_shuffle::<0, 2, 1, 3, 4, 6, 5, 7>(word, word);
-                    v128_store(quants16.add(2 * half + i), reordered);
+                    let even_odd = i16x8_shuffle::<0, 2, 1, 3, 4, 6, 5, 7>(word, word);
+                    v128_store((quants16.as_mut_ptr() as *mut v128).add(2 * half + i), even_odd);
                 }
+                // Lanes: k 0+1, 2+3, 4+5 … ; then pairs of lanes two apart belong together.
                 let pairs = i32x4_extadd_pairwise_i16x8(i16x8_add(words[0], words[1]));
-                let sum = i32x4_extract_lane::<0>(pairs)
-                    + i32x4_extract_lane::<1>(pairs)
-                    + i32x4_extract_lane::<2>(pairs)
-                    + i32x4_extract_lane::<3>(pairs);
-                row.sums[2 * block + half] = sum;
-                total += sum;
+                let pairs = i32x4_add(pairs, i32x4_shuffle::<2, 3, 0, 1>(pairs, pairs));
+                let (first, second) = (i32x4_extract_lane::<0>(pairs), i32x4_extract_lane::<1>(pairs));
+                block.pair_sums[half] = [first as i16, second as i16];
+                block.half_sums[half] = scale * (first + second) as f32;
+                all_pairs += first + second;
             }
-            let scale = largest / 127.0;
-            row.scales[block] = scale;
-            row.scaled_sums[block] = scale * total as f32;
+            block.pair_sums[2] =
+                [block.pair_sums[0][0] + block.pair_sums[1][0], block.pair_sums[0][1] + block.pair_sums[1][1]];
+            block.scale = scale;
+            block.sum = scale * all_pairs as f32;
         }
     }
 }
