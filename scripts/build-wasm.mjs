@@ -1,5 +1,5 @@
 /**
- * Builds the CPU engine (wasm/) with wasm-pack: three kernel sets from one crate, into wasm/pkg. The result is committed,
+ * Builds the CPU engine (wasm/) with wasm-pack: four kernel sets from one crate, into wasm/pkg. The result is committed,
  * so nobody needs Rust to run, test or deploy. `npm run build:wasm`, `npm run check:wasm`.
  */
 import { spawnSync } from "node:child_process";
@@ -24,7 +24,7 @@ const PKG = join(ROOT, "wasm/pkg");
 
 const HELP = `Usage: node scripts/build-wasm.mjs [--check] [--out DIR]
 
-Builds runnel_scalar.wasm, runnel_simd128.wasm and runnel_relaxed.wasm with a manifest into wasm/pkg.
+Builds runnel_scalar.wasm, runnel_simd128.wasm, runnel_relaxed.wasm and runnel_dot32.wasm with a manifest into wasm/pkg.
 
   --check    change nothing: fail unless wasm/pkg belongs to the sources and a fresh build proves it. With the toolchain
              that built wasm/pkg the bytes must be equal; with another one the engine's tests must pass on the fresh build.
@@ -62,7 +62,7 @@ function buildSet(toolchain, set, folder) {
     // Each set has its own flags; apart, their caches survive each other.
     CARGO_TARGET_DIR: process.env.RUNNEL_WASM_TARGET ?? join(ROOT, "wasm/target", set),
   };
-  const cargoFlags = ["--locked"];
+  const cargoFlags = ["--locked", ...SETS[set].cargoFeatures.map((feature) => `--features=${feature}`)];
   let mode = "no-install";
   if (rust.kind === "build-std") {
     env.RUSTC_BOOTSTRAP = "1";

@@ -1,5 +1,5 @@
 /** The measuring process of the kernels. Started by `kernels.ts`; prints a KernelReport. */
-import { KERNEL_SETS } from "../../src/backends/cpu/kernel-set.ts";
+import { chooseKernelSet } from "../../src/backends/cpu/kernel-set.ts";
 import { READABLE_TYPE_NAMES } from "../../src/model/ggml-types.ts";
 import { GGML_BLOCK, type GgmlTypeName } from "../../src/model/gguf.ts";
 import { kernelModules } from "../../test/support/kernel-modules.ts";
@@ -21,8 +21,7 @@ console.log(JSON.stringify(measureKernels(JSON.parse(process.argv[2]!) as Kernel
 
 function measureKernels({ kernelSets, types, repeats, sampleMs }: KernelJob): KernelReport {
   const modules = kernelModules(kernelSets);
-  const kernelSet = KERNEL_SETS.find((set) => modules[set] !== undefined);
-  if (kernelSet === undefined) throw new Error(`This host runs none of ${kernelSets.join(", ")}.`);
+  const { set: kernelSet, module } = chooseKernelSet(modules);
   const sampler = { repeats, sampleMs };
   const ceilings = instantiateCeilings(STREAMED_BYTES);
   const report: KernelReport = { kernelSet, ceilings: {}, types: {} };
@@ -33,7 +32,7 @@ function measureKernels({ kernelSets, types, repeats, sampleMs }: KernelJob): Ke
     for (const [name, samples] of Object.entries(measureCeilings(ceilings, { repeats: 1, sampleMs }))) {
       report.ceilings[name] = [...(report.ceilings[name] ?? []), ...samples];
     }
-    report.types[type] = measureType(modules[kernelSet]!, type, sampler);
+    report.types[type] = measureType(module, type, sampler);
   }
   process.stderr.write("\n");
   return report;

@@ -14,10 +14,19 @@ export interface Manifest {
 }
 
 /** Kernel set → what is added to the target. */
-export const SETS: Record<KernelSet, { targetFeatures: string; optFlags: string[] }> = {
-  scalar: { targetFeatures: "", optFlags: [] },
-  simd128: { targetFeatures: "+simd128", optFlags: ["--enable-simd"] },
-  relaxed: { targetFeatures: "+simd128,+relaxed-simd", optFlags: ["--enable-simd", "--enable-relaxed-simd"] },
+export const SETS: Record<KernelSet, { targetFeatures: string; cargoFeatures: string[]; optFlags: string[] }> = {
+  scalar: { targetFeatures: "", cargoFeatures: [], optFlags: [] },
+  simd128: { targetFeatures: "+simd128", cargoFeatures: [], optFlags: ["--enable-simd"] },
+  relaxed: {
+    targetFeatures: "+simd128,+relaxed-simd",
+    cargoFeatures: [],
+    optFlags: ["--enable-simd", "--enable-relaxed-simd"],
+  },
+  dot32: {
+    targetFeatures: "+simd128,+relaxed-simd",
+    cargoFeatures: ["dot32"],
+    optFlags: ["--enable-simd", "--enable-relaxed-simd"],
+  },
 };
 
 // The flags decide the bytes, so they are part of the source hash.

@@ -139,6 +139,13 @@ pub extern "C" fn debug_matmul(
     0
 }
 
+/// What this engine makes of the 32-bit relaxed dot beyond the range on which all agree.
+#[cfg(all(target_feature = "relaxed-simd", feature = "dot32"))]
+#[unsafe(no_mangle)]
+pub extern "C" fn probe_dot32() -> i32 {
+    kernels::probe_dot32()
+}
+
 /// Expands one row of a packed matrix to f32, for tests.
 #[unsafe(no_mangle)]
 pub extern "C" fn debug_read_row(format: u32, rows: usize, cols: usize, packed: usize, row: usize, out: usize) -> i32 {

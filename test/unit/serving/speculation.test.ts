@@ -72,19 +72,20 @@ describe("a decode with drafts", () => {
   });
 
   it("is not thought of before a first token, behind which parallel samples part", () => {
-    const siblings = [1, 2].map((i) => job([5, 6, 7], 10, { rngKey: [i, 1] }));
-    const first = job([5, 6, 7], 10, { siblings: siblings.map(({ sequence }) => sequence) });
+    const prompt = tokensFrom(1, 9);
+    const siblings = [1, 2].map((i) => job(prompt, 10, { rngKey: [i, 1] }));
+    const first = job(prompt, 10, { siblings: siblings.map(({ sequence }) => sequence) });
     const askedAt: number[] = [];
     const propose: Drafter["propose"] = ({ numTokens }) => {
       askedAt.push(numTokens);
       return [];
     };
-    // Two tokens of the prompt, then the last one alone: a decode that has generated nothing yet.
-    const rig = new Rig({}, { tokenBudget: 2 }, { rowCost: 0, createDrafter: () => ({ propose }) });
+    // The prompt but for its last token, then that one alone: a decode that has generated nothing yet.
+    const rig = new Rig({}, { tokenBudget: 8, numRunningMax: 2 }, { rowCost: 0, createDrafter: () => ({ propose }) });
     rig.run(first);
     expectDone([first, ...siblings]);
-    expect(rig.backend.stepSizes.slice(0, 2)).toEqual([[2], [1]]);
-    expect(Math.min(...askedAt)).toBe(4);
+    expect(rig.backend.stepSizes.slice(0, 2)).toEqual([[8], [1]]);
+    expect(Math.min(...askedAt)).toBe(10);
   });
 
   it("gives back the blocks of refused drafts, and caches what was accepted, no more", () => {

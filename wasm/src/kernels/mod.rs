@@ -91,3 +91,6 @@ pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) {
 pub fn sum_exp(values: &[f32], max: f32) -> f64 {
     active::sum_exp(values, max)
 }
+
+#[cfg(all(target_feature = "relaxed-simd", feature = "dot32"))]
+pub use simd::probe_dot32;

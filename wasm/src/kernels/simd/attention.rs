@@ -4,8 +4,7 @@
 //! Spans are cut at absolute slots of the sequence, a row sums spans and keys in their order, and keys it may not see
 //! weigh exactly 0: what a row becomes depends on no other row of its tile.
 //!
-//! Scores and weighted sums are one micro-kernel, `collect`: rows · panels of four lanes, each panel another stream of
-//! memory. The panels of scores are groups of 4 tokens from far-apart places of a span, because a long context is read from
+//! Scores and weighted sums are one micro-kernel, `collect`: rows · panels of four lanes. The panels of scores are groups of 4 tokens from far-apart places of a span, because a long context is read from
 //! beyond the cache and one stream alone does not fill its bandwidth.
 
 use super::cache::{Cache, CacheF16, CacheF32, CacheQ8};
@@ -223,20 +222,19 @@ unsafe fn attend_span<C: Cache, const R: usize, const N: usize>(
     }
 }
 
-/// sums[r][n] += Σ over steps of panel n · word of row r. Steps of a panel lie `stride` bytes apart.
+/// sums[r][n] += Σ over steps of the values at `panel(n, step)` · the word at `word(r, step)`.
 #[inline(always)]
 unsafe fn collect<C: Cache, const R: usize, const N: usize>(
     sums: &mut [[v128; N]; R],
-    panels: [*const u8; N],
-    stride: usize,
     num_steps: usize,
-    words: [*const f32; R],
+    panel: impl Fn(usize, usize) -> *const u8,
+    word: impl Fn(usize, usize) -> *const f32,
 ) {
     for step in 0..num_steps {
         unsafe {
-            let values: [v128; N] = core::array::from_fn(|n| C::load(panels[n].add(step * stride)));
+            let values: [v128; N] = core::array::from_fn(|n| C::load(panel(n, step)));
             for r in 0..R {
-                let shared = v128_load32_splat(words[r].add(step) as *const u32);
+                let shared = v128_load32_splat(word(r, step) as *const u32);
                 for n in 0..N {
                     sums[r][n] = C::collect(values[n], shared, sums[r][n]);
                 }
@@ -256,8 +254,13 @@ unsafe fn scores<C: Cache, const R: usize, const N: usize>(
     let mut sums = [[ZERO; N]; R];
     unsafe {
         let panels = chosen.map(|g| groups[g].k.add(C::PRECISION.header_bytes()));
-        let words = core::array::from_fn(|r| space.queries.add(r * space.head_dim) as *const f32);
-        collect::<C, R, N>(&mut sums, panels, C::STEP_BYTES, space.head_dim / C::STEP, words);
+        let words: [*const f32; R] = core::array::from_fn(|r| space.queries.add(r * space.head_dim) as *const f32);
+        // A known number of steps at a time, so that the compiler unrolls them.
+        let steps = 4 / C::STEP;
+        for first in (0..space.head_dim / C::STEP).step_by(steps) {
+            let (panels, words) = (panels.map(|p| p.add(first * C::STEP_BYTES)), words.map(|w| w.add(first)));
+            collect::<C, R, N>(&mut sums, steps, |n, s| panels[n].add(s * C::STEP_BYTES), |r, s| words[r].add(s));
+        }
         for n in 0..N {
             let group = groups[chosen[n]];
             for r in 0..R {
@@ -316,11 +319,15 @@ unsafe fn add_values<C: Cache, const R: usize, const N: usize>(
     let mut sums = [[ZERO; N]; R];
     unsafe {
         for (index, group) in groups.iter().enumerate() {
-            let panels =
-                core::array::from_fn(|n| group.v.add(C::PRECISION.header_bytes() + (panel + n) * C::STEP_BYTES));
-            let words =
-                core::array::from_fn(|r| space.weights.add(r * ATTENTION_SPAN + index * 4 / C::STEP) as *const f32);
-            collect::<C, R, N>(&mut sums, panels, stride, group.num_keys.div_ceil(C::STEP), words);
+            let values = group.v.add(C::PRECISION.header_bytes() + panel * C::STEP_BYTES);
+            let words = space.weights.add(index * 4 / C::STEP) as *const f32;
+            let at = |n, step| values.add(step * stride).add(n * C::STEP_BYTES);
+            let word = |r, step| words.add(r * ATTENTION_SPAN + step);
+            if group.num_keys == 4 {
+                collect::<C, R, N>(&mut sums, 4 / C::STEP, at, word);
+            } else {
+                collect::<C, R, N>(&mut sums, group.num_keys.div_ceil(C::STEP), at, word);
+            }
         }
         for r in 0..R {
             for n in 0..N {

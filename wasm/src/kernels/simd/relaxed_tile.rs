@@ -5,6 +5,9 @@
 //! 8 (4) dots in 16 bits, modulo 2^16. That is exact because the true result fits: 16 products of |q − OFFSET| ≤ 16 for a
 //! whole sub-block, or 8 of |q − OFFSET| ≤ 32 for a half, stay within ±32 512; sums on the way may wrap. The offset is
 //! taken off as −OFFSET · Σ x of the lane, which quantisation has left in `ActBlock::pair_sums`. One widening is left.
+//!
+//! With the feature `dot32` the dots add into 32 bits (`i32x4.relaxed_dot_i8x16_i7x16_add`): one instruction for three where
+//! the processor has it (AVX-VNNI, Arm's dot product), but one for five elsewhere, so it is a kernel set of its own.
 
 use super::lanes::ZERO;
 use super::matmul::PANELS;
@@ -130,6 +133,7 @@ unsafe fn splats(x: *const ActBlock) -> [v128; 8] {
 }
 
 /// Σ (quant − OFFSET) · x of each row, in 32 bits: of the two halves where HALVES, else all in the first.
+#[cfg(not(feature = "dot32"))]
 #[inline(always)]
 unsafe fn dots<Q: Quantized>(w: &[v128; 8], inputs: &[v128; 8], x: *const ActBlock) -> [v128; 2] {
     let dot = |i: usize| i16x8_relaxed_dot_i8x16_i7x16(inputs[i], w[i]);
@@ -143,3 +147,30 @@ unsafe fn dots<Q: Quantized>(w: &[v128; 8], inputs: &[v128; 8], x: *const ActBlo
     };
     if Q::HALVES { [wide(four(0), 0), wide(four(4), 1)] } else { [wide(i16x8_add(four(0), four(4)), 2), ZERO] }
 }
+
+/// The same by dots that add into 32 bits, in two chains.
+#[cfg(feature = "dot32")]
+#[inline(always)]
+unsafe fn dots<Q: Quantized>(w: &[v128; 8], inputs: &[v128; 8], x: *const ActBlock) -> [v128; 2] {
+    let dot = |i: usize, sum: v128| i32x4_relaxed_dot_i8x16_i7x16_add(inputs[i], w[i], sum);
+    let four = |i: usize, sum: v128| dot(i + 3, dot(i + 2, dot(i + 1, dot(i, sum))));
+    let start = |part: usize| {
+        if Q::OFFSET == 0 {
+            return ZERO;
+        }
+        let pairs = unsafe { v128_load32_splat((&raw const (*x).pair_sums[part]) as *const u32) };
+        i32x4_neg(i32x4_shl(i32x4_extadd_pairwise_i16x8(pairs), Q::OFFSET.trailing_zeros()))
+    };
+    if Q::HALVES { [four(0, start(0)), four(4, start(1))] } else { [i32x4_add(four(0, start(2)), four(4, ZERO)), ZERO] }
+}
+
+/// How this engine multiplies 4 pairs of bytes 127 and 255 by the 32-bit dot, which tells its instructions apart; see
+/// `hasSingleDot32` in `src/backends/cpu/kernel-set.ts`.
+#[cfg(feature = "dot32")]
+pub fn probe_dot32() -> i32 {
+    // Through a variable, or the compiler would fold it by its own rules.
+    let weights = u8x16_splat(unsafe { (&raw const PROBE_WEIGHT).read_volatile() });
+    i32x4_extract_lane::<0>(i32x4_relaxed_dot_i8x16_i7x16_add(i8x16_splat(127), weights, ZERO))
+}
+#[cfg(feature = "dot32")]
+static PROBE_WEIGHT: u8 = 255;
