@@ -44,6 +44,7 @@ class Content:
     stories: dict[str, Any]
     frames: dict[str, Any]
     systems: list[str]
+    wordings: dict[str, Any]
 
     def topic(self, topic_id: str) -> Topic:
         return next(topic for topic in self.topics if topic.id == topic_id)
@@ -96,4 +97,5 @@ def load_content(facts: dict[str, str] | None = None) -> Content:
         stories=read_json(data / "stories.json"),
         frames=read_json(data / "frames.json"),
         systems=read_json(data / "systems.json"),
+        wordings=read_json(data / "wordings.json"),
     )

@@ -6,13 +6,19 @@ conversation is a pure function of its seed and the content.
 """
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .content import COMPARE_OPENING, Content, Topic
 from .noise import as_typed, invented_acronym, invented_word, key_mash
 from .stories import Subject, article, described, full_story, pick_noun, pick_subject, sequel, short_story
+from .wordings import expand, framed, respelled
 
 NO_SYSTEM_SHARE = 0.5
+PATTERN_SHARE = 0.5  # of persona and small talk; the rest are the listed, most usual wordings
+STATEMENT_SHARE = 0.55  # of the composed topic questions: whole patterns instead of opener + core + closer
+SAME_FRAME_SHARE = 0.4  # of the unknown things, asked for with the very frames of the topics
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Planner:
     def __init__(self, content: Content, banned: frozenset[str]) -> None:
         self.content = content
         self.banned = banned
-        self.aliases = {alias.lower() for topic in content.topics for alias in topic.aliases}
+        self.owner = {alias.lower(): topic.id for topic in content.topics for alias in topic.aliases}
 
     def conversation(self, rng: random.Random, num_turns: int) -> Conversation:
         focus = Focus()
@@ -65,7 +71,7 @@ class Planner:
         if rng.random() < follow:
             return getattr(self, f"follow_{focus.kind}")(rng, focus)
         kinds = ("topic", "compare", "story", "persona", "smalltalk", "unknown", "nonsense", "echo")
-        kind = rng.choices(kinds, (36, 8, 13, 17, 11, 15, 1, 2))[0]
+        kind = rng.choices(kinds, (36, 8, 13, 24, 14, 16, 1, 2))[0]
         return getattr(self, f"new_{kind}")(rng, focus)
 
     # New subjects -----------------------------------------------------------------------------------------------
@@ -73,20 +79,30 @@ class Planner:
     def new_topic(self, rng: random.Random, focus: Focus) -> Turn:
         topic = rng.choice(self.content.topics)
         kind = rng.choices(("answer", "why", "example", "simple", "short", "more"), (62, 9, 9, 9, 9, 2))[0]
-        frame = rng.choice(self.content.frames["topic"][kind])
-        if kind == "answer" and rng.random() < 0.5:
-            frame = self.free_wording(rng)
         set_focus(focus, "topic", topic=topic)
-        user = as_typed(rng, frame.format(x=rng.choice(topic.aliases)))
+        user = as_typed(rng, self.topic_frame(rng, kind).replace("{x}", self.alias(rng, topic)))
         return Turn(user, topic.text(kind), f"topic/{topic.id}/{kind}")
 
+    def alias(self, rng: random.Random, topic: Topic) -> str:
+        """A name of the topic as typed, unless that spelling is a name of another topic."""
+        alias = rng.choice(topic.aliases)
+        typed = respelled(rng, alias)
+        return alias if self.owner.get(typed.lower(), topic.id) != topic.id else typed
+
+    def topic_frame(self, rng: random.Random, kind: str) -> str:
+        if kind == "answer" and rng.random() < 0.6:
+            return self.free_wording(rng)
+        return expand(rng, rng.choice(self.content.frames["topic"][kind]))
+
     def free_wording(self, rng: random.Random) -> str:
-        """A question composed of opener, core and closer; the name stands in at least one of them."""
+        """A whole pattern, or one composed of opener, core and closer; the name stands in at least one part."""
         parts = self.content.frames["wordings"]
+        if rng.random() < STATEMENT_SHARE:
+            return expand(rng, rng.choice(parts["whole"]) + "(?|?|.|)")
         opener = rng.choice(parts["openers"]) if rng.random() < 0.5 else ""
         core = rng.choice([core for core in parts["cores"] if "{x}" in core + opener])
         closer = rng.choice(parts["closers"]) if rng.random() < 0.3 else ""
-        return f"{opener}{core}{closer}{rng.choice(('?', '?', '.', ''))}"
+        return expand(rng, f"{opener}{core}{closer}(?|?|.|)")
 
     def new_echo(self, rng: random.Random, focus: Focus) -> Turn:
         """Repeating words: of little use, but it teaches to copy what was never seen, which stories need."""
@@ -106,7 +122,7 @@ class Planner:
         else:
             first, second = rng.sample(self.content.topics, 2)
         frame = rng.choice(self.content.frames["compare"])
-        user = as_typed(rng, frame.format(x=rng.choice(first.aliases), y=rng.choice(second.aliases)))
+        user = as_typed(rng, frame.format(x=self.alias(rng, first), y=self.alias(rng, second)))
         return self.comparison(focus, user, first, second)
 
     def comparison(self, focus: Focus, user: str, first: Topic, second: Topic) -> Turn:
@@ -141,21 +157,39 @@ class Planner:
         return Turn(user, text, "story/new")
 
     def new_persona(self, rng: random.Random, focus: Focus) -> Turn:
-        # Every wording as often as any other: the questions that people put in most ways come most often.
-        entry = rng.choices(self.content.persona, [len(e["asks"]) for e in self.content.persona])[0]
+        entry = self.weighted(rng, self.content.persona, self.content.wordings["persona"])
         set_focus(focus, "persona")
-        return Turn(as_typed(rng, rng.choice(entry["asks"])), entry["reply"], f"persona/{entry['id']}")
+        return Turn(as_typed(rng, self.persona_wording(rng, entry)), entry["reply"], f"persona/{entry['id']}")
 
     def new_smalltalk(self, rng: random.Random, focus: Focus) -> Turn:
         """Small talk leaves the focus alone: after "thanks", a "why?" still means the topic before."""
-        weights = {"greeting": 8, "thanks": 4, "how-are-you": 3}
-        entry = rng.choices(self.content.smalltalk, [weights.get(e["id"], 1.5) for e in self.content.smalltalk])[0]
-        return Turn(as_typed(rng, rng.choice(entry["asks"])), entry["reply"], f"smalltalk/{entry['id']}")
+        patterns = self.content.wordings["smalltalk"]
+        entry = self.weighted(rng, self.content.smalltalk, patterns)
+        ask = self.wording(rng, entry["asks"], patterns[entry["id"]]["patterns"])
+        return Turn(as_typed(rng, ask, opening=False), entry["reply"], f"smalltalk/{entry['id']}")
+
+    def weighted(self, rng: random.Random, entries: list[dict[str, Any]], table: Mapping[str, Any]) -> dict[str, Any]:
+        """An entry, those that people ask for in most ways most often."""
+        return rng.choices(entries, [table[entry["id"]]["weight"] for entry in entries])[0]
+
+    def persona_wording(self, rng: random.Random, entry: Mapping[str, Any]) -> str:
+        wordings = self.content.wordings
+        ask = self.wording(rng, entry["asks"], wordings["persona"][entry["id"]]["patterns"])
+        return framed(rng, ask, wordings["openers"], wordings["closers"])
+
+    def wording(self, rng: random.Random, asks: Sequence[str], patterns: Sequence[str]) -> str:
+        if rng.random() < PATTERN_SHARE:
+            return expand(rng, rng.choice(patterns), self.content.wordings["slots"])
+        return rng.choice(asks)
 
     def new_unknown(self, rng: random.Random, focus: Focus) -> Turn:
         unknown = self.content.unknown
         entry = rng.choices(unknown["categories"], [9 if c["id"] == "fact" else 1 for c in unknown["categories"]])[0]
-        ask = rng.choice(entry["asks"])
+        ask = expand(rng, rng.choice(entry["asks"]))
+        if entry["id"] == "fact" and rng.random() < SAME_FRAME_SHARE:
+            # Otherwise a frame heard with topics only would say "topic", whatever is named in it.
+            kind = rng.choices(("answer", "why", "example", "simple", "short"), (8, 1, 1, 1, 1))[0]
+            ask = self.topic_frame(rng, kind).replace("{x}", self.unknown_thing(rng))
         while "{thing}" in ask:
             ask = ask.replace("{thing}", self.unknown_thing(rng), 1)
         ask = ask.replace("{place}", rng.choice(unknown["places"])).replace("{person}", self.person(rng))
@@ -165,6 +199,11 @@ class Planner:
         return Turn(as_typed(rng, ask), f"{entry['open']} {unknown['tail']}", f"unknown/{entry['id']}")
 
     def unknown_thing(self, rng: random.Random) -> str:
+        """A thing that is no topic; chance would now and then draw "a token"."""
+        thing = self.any_thing(rng)
+        return thing if thing.lower() not in self.owner else "a volcano"
+
+    def any_thing(self, rng: random.Random) -> str:
         roll = rng.random()
         if roll < 0.5:
             thing = rng.choice(self.content.unknown["things"])
@@ -177,7 +216,7 @@ class Planner:
         thing = invented_acronym(rng) if roll < 0.83 else invented_word(rng)
         if roll > 0.93:
             thing = f"{invented_word(rng)} {rng.choice(('theory', 'system', 'machine', 'method', 'effect', 'law', 'disease'))}"
-        return thing if thing.lower() not in self.aliases else "a volcano"
+        return thing
 
     def person(self, rng: random.Random) -> str:
         if rng.random() < 0.5:
@@ -200,7 +239,7 @@ class Planner:
                         if topic.id in pair for other in pair if other != topic.id]
             other = rng.choice(partners) if partners else rng.choice(self.content.topics)
             if other.id != topic.id:
-                ask = rng.choice(self.content.frames["compareFollow"]).format(y=rng.choice(other.aliases))
+                ask = rng.choice(self.content.frames["compareFollow"]).format(y=self.alias(rng, other))
                 return self.comparison(focus, as_typed(rng, ask), topic, other)
         kind = rng.choices(("why", "example", "simple", "short", "more", "again"), (27, 22, 20, 20, 8, 4))[0]
         ask = as_typed(rng, rng.choice(self.content.frames["follow"][kind]), opening=False)

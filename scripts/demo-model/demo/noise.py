@@ -1,6 +1,7 @@
 """Makes user texts look typed by people: case, punctuation, typing errors, polite openings; and invents words."""
 
 import random
+import re
 import string
 
 NEIGHBORS = {
@@ -18,6 +19,7 @@ ONSETS = ("b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", 
 VOWELS = ("a", "e", "i", "o", "u", "a", "e", "o", "ai", "ee", "oo", "ou", "ea", "y")
 CODAS = ("", "", "", "b", "ck", "d", "ff", "g", "l", "ll", "m", "n", "nd", "ng", "nt", "p", "r", "rk", "rt", "s", "sh", "st", "t",
          "x", "zz", "mp", "lt", "ld")
+LONE_I = re.compile(r"\bi\b(?!\.)")  # the pronoun, also in "i'm"; content is written with a small one
 MIN_TYPO_WORD = 5  # shorter words (GQA, top-k) turn into another term when one letter changes
 
 
@@ -52,6 +54,8 @@ def as_typed(rng: random.Random, text: str, *, opening: bool = True, exact: bool
     if not exact:
         if rng.random() < 0.16:
             text = with_typo(rng, text)
+        if rng.random() < 0.5:
+            text = LONE_I.sub("I", text)
         roll = rng.random()
         if roll < 0.30:
             text = text.lower()

@@ -127,7 +127,7 @@ unsafe fn attend_tile<C: Cache>(task: &Attend, tokens: Range<usize>, heads: Rang
                 let count = left.div_ceil(left.div_ceil(4));
                 match count {
                     4 => attend_span::<C, 4, 2>(rows, first, groups, space),
-                    3 => attend_span::<C, 3, 4>(rows, first, groups, space),
+                    3 => attend_span::<C, 3, 2>(rows, first, groups, space),
                     2 => attend_span::<C, 2, 4>(rows, first, groups, space),
                     _ => attend_span::<C, 1, 4>(rows, first, groups, space),
                 }
