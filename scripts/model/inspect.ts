@@ -36,7 +36,11 @@ export async function inspect(source: ByteSource, budgetVariable: string | undef
   const header = await readGgufHeader(source);
   const spec = specFromGguf(header, source.name);
   loadText(header, { nowMs: () => Date.now() });
-  const memory = planWholeBudget(source.name, { spec, tokenizerBytes: tokenizerBytesOf(header) }, budgetBytes);
+  const memory = planWholeBudget(
+    source.name,
+    { spec, tokenizerBytes: tokenizerBytesOf(header), kvPrecision: null },
+    budgetBytes,
+  );
   return { header, spec, description: describeModel(header), memory, budgetBytes };
 }
 

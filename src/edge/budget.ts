@@ -19,9 +19,11 @@ import { modelUnusable } from "../protocol/errors.ts";
 /** "128 MB" of the platform's limits, read the careful way. */
 export const ISOLATE_BUDGET_BYTES = 128_000_000;
 
-/** Measured (`test/e2e/http.test.ts`): 6 MB are live once the demo is loaded. The rest is for requests under way, and
- * for garbage: V8 lets some 20 MB of it lie before it collects. */
-export const JS_RESERVE_BYTES = 24_000_000;
+/**
+ * Measured (`npm run bench:memory`): beside the tokenizer some 5 MB are live under four streams. The rest is for garbage
+ * that waits for its collection, of which V8 leaves less the nearer the limit is.
+ */
+export const JS_RESERVE_BYTES = 12_500_000;
 
 /** Two points of `scripts/verify-vocab.ts --memory`: 7 MB for 49k tokens and as many merges, 36 MB for 128k and 280k. */
 const TOKENIZER_BYTES_PER_TOKEN = 80;
@@ -40,7 +42,7 @@ const POOL_BYTES_MAX = 32_000_000;
 const CONTEXT_TOKENS_MIN = 512;
 
 /** A model whose cache in f16 leaves less than this (or less than its own context) gets one in q8: nearly twice the
- * tokens, for a rounding of K and V that is no larger than the engine's of activations. */
+ * tokens, for a rounding of K and V to 8 bits (NMSE of a random model's logits 2e-4 to 6e-4; f16: below 1e-5). */
 const ROOMY_CONTEXT_TOKENS = 2048;
 
 /** For each model; the engine's defaults otherwise. */
@@ -49,6 +51,8 @@ const ENGINE = { blockTokens: 16, maxBatchSequences: BATCH_SEQUENCES_MAX } as co
 export interface ModelNeeds {
   spec: ModelSpec;
   tokenizerBytes: number;
+  /** null = f16 where a roomy context fits with it, else q8. */
+  kvPrecision: KvPrecision | null;
 }
 
 export interface MemoryPlan {
@@ -87,7 +91,7 @@ export function budgetFrom(variable: string | undefined): number {
  */
 export function planMemory(
   id: string,
-  { spec, tokenizerBytes }: ModelNeeds,
+  { spec, tokenizerBytes, kvPrecision: wantedPrecision }: ModelNeeds,
   budgetBytes: number,
   freeBytes: number,
 ): MemoryPlan | null {
@@ -96,7 +100,8 @@ export function planMemory(
   const planIn = (kvPrecision: KvPrecision, contextLength: number, numBlocks = blocksFor(contextLength)) =>
     planCpuMemory(spec, { ...ENGINE, kvPrecision, contextLength, numBlocks });
   const roomyTokens = Math.min(spec.contextLength, ROOMY_CONTEXT_TOKENS);
-  const kvPrecision = fits(planIn("f16", roomyTokens), budgetBytes - JS_RESERVE_BYTES) ? "f16" : "q8";
+  const fitting = fits(planIn("f16", roomyTokens), budgetBytes - JS_RESERVE_BYTES) ? "f16" : "q8";
+  const kvPrecision = wantedPrecision ?? fitting;
 
   const least = planIn(kvPrecision, Math.min(spec.contextLength, CONTEXT_TOKENS_MIN));
   if (!fits(least, budgetBytes - JS_RESERVE_BYTES))

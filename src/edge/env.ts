@@ -20,4 +20,6 @@ export interface Env {
   MEMORY_BUDGET_BYTES?: string;
   /** Drafts of a decode: "off", "auto", or the most of them as a number; unset = "auto". */
   SPECULATION?: string;
+  /** Of the KV cache: "f32", "f16", "q8" or "auto"; unset = "auto", f16 where enough of it fits, else q8. */
+  KV_PRECISION?: string;
 }

@@ -17,12 +17,12 @@ import type { TextGeneration } from "../serving/generation.ts";
 import type { EngineStats, GenerateOptions } from "../serving/language-model.ts";
 import type { ServedModel } from "../serving/served-model.ts";
 import { budgetFrom, JS_RESERVE_BYTES } from "./budget.ts";
+import { kvPrecisionFrom, speculationFrom } from "./engine-settings.ts";
 import type { Env } from "./env.ts";
 import { LoadLock, LoadSuperseded, type LoadTicket } from "./load-lock.ts";
 import { LoadedModel } from "./model-loader.ts";
 import { modelStore, type StoredModel } from "./model-store.ts";
 import { OrphanWatch } from "./orphans.ts";
-import { speculationFrom } from "./speculation-setting.ts";
 
 /** How often a waiting request looks again. Loading the demo takes a few hundred milliseconds. */
 const POLL_MS = 10;
@@ -163,6 +163,7 @@ export class IsolateEngine {
         id: stored.info.id,
         source: stored.open(env),
         budgetBytes,
+        kvPrecision: kvPrecisionFrom(env.KV_PRECISION),
         speculation: speculationFrom(env.SPECULATION),
         makeRoom: (plan) => this.#makeRoom(stored.info.id, budgetBytes, plan),
         onProgress: () => ticket.beat(),

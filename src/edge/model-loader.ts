@@ -4,6 +4,7 @@
  * again under the same limits and the requests it had not failed go on.
  */
 import { CpuBackend } from "../backends/cpu/cpu-backend.ts";
+import type { KvPrecision } from "../backends/cpu/memory-plan.ts";
 import type { ByteSource } from "../model/byte-source.ts";
 import { ModelError } from "../model/errors.ts";
 import { type GgufFile, readGguf } from "../model/gguf-reader.ts";
@@ -25,6 +26,8 @@ export interface LoadOptions {
   id: string;
   source: ByteSource;
   budgetBytes: number;
+  /** null = what the memory suggests. */
+  kvPrecision: KvPrecision | null;
   speculation: SpeculationOption;
   /** Frees bytes until `plan` succeeds with them. Throws where that cannot be. */
   makeRoom<Plan>(plan: (freeBytes: number) => Plan | null): Plan;
@@ -56,7 +59,7 @@ export class LoadedModel {
       const { header } = file;
       const { spec, plan, text } = await orCancel(file, () => {
         const spec = specFromGguf(header, source.name);
-        const needs = { spec, tokenizerBytes: tokenizerBytesOf(header) };
+        const needs = { spec, tokenizerBytes: tokenizerBytesOf(header), kvPrecision: options.kvPrecision };
         const plan = options.makeRoom((freeBytes) => planMemory(id, needs, options.budgetBytes, freeBytes));
         return { spec, plan, text: loadText(header, { nowMs: () => Date.now() }) };
       });

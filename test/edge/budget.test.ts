@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { KV_PRECISIONS, type KvPrecision } from "../../src/backends/cpu/memory-plan.ts";
 import {
   budgetFrom,
   ISOLATE_BUDGET_BYTES,
@@ -21,7 +22,7 @@ function withVocabulary(vocabSize: number, change: Partial<ModelSpec> = {}): Mod
 }
 
 const plan = (spec: ModelSpec, freeBytes = FREE_BYTES, tokenizerBytes = 1_000_000) =>
-  planMemory("m", { spec, tokenizerBytes }, ISOLATE_BUDGET_BYTES, freeBytes);
+  planMemory("m", { spec, tokenizerBytes, kvPrecision: null }, ISOLATE_BUDGET_BYTES, freeBytes);
 
 test("a tiny model gets its own context, and a pool of several contexts", () => {
   const { engine, totalBytes, tokenizerBytes } = plan(TINY)!;
@@ -54,6 +55,13 @@ test("the KV cache is int8 where f16 leaves no roomy context, whatever is loaded
   expect(plan({ ...spec, contextLength: 512 }, 60_000_000)!.engine.kvPrecision).toBe("f16");
 });
 
+test("the operator's precision is kept, whatever fits", () => {
+  const wanted = (kvPrecision: KvPrecision) =>
+    planMemory("m", { spec: TINY, tokenizerBytes: 0, kvPrecision }, ISOLATE_BUDGET_BYTES, FREE_BYTES)!.engine
+      .kvPrecision;
+  expect(KV_PRECISIONS.map(wanted)).toEqual([...KV_PRECISIONS]);
+});
+
 test("beside another model the context stays and the pool shrinks; too little room is null", () => {
   const alone = plan(TINY)!;
   const beside = plan(TINY, alone.totalBytes - 30 * alone.engine.blockBytes)!;
@@ -66,7 +74,7 @@ test("beside another model the context stays and the pool shrinks; too little ro
 test("a model over the budget is refused with every number", () => {
   const large = withVocabulary(2_000_000);
   const numbers =
-    /needs \d+\.\d MB \(weights \d+\.\d MB, KV of 512 tokens \d+\.\d MB, scratch \d+\.\d MB, tokenizer 1\.0 MB\), and 104\.0 MB are there: the isolate's 128\.0 MB less 24\.0 MB/;
+    /needs \d+\.\d MB \(weights \d+\.\d MB, KV of 512 tokens \d+\.\d MB, scratch \d+\.\d MB, tokenizer 1\.0 MB\), and 115\.5 MB are there: the isolate's 128\.0 MB less 12\.5 MB/;
   expect(() => plan(large)).toThrow(numbers);
   expect(() => plan(large)).toThrow(expect.objectContaining({ status: 422, code: "model_unusable" }));
 });

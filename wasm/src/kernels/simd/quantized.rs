@@ -33,16 +33,18 @@ pub trait Quantized {
 }
 
 /// sum + weight scale · activation scale · dot + min · activation sum. Every tile adds in this way, so tiles of any shape
-/// give the same bits.
+/// give the same bits. The scales are multiplied first, because the dot is the last to be known.
 #[inline(always)]
 pub unsafe fn add_scaled<Q: Quantized>(sum: v128, dots: [v128; 2], scales: &Scales, x: *const ActBlock) -> v128 {
     let splat = |value: *const f32| unsafe { v128_load32_splat(value as *const u32) };
     unsafe {
         let act_scale = splat(&raw const (*x).scale);
-        let scaled = |dot: v128| f32x4_mul(f32x4_convert_i32x4(dot), act_scale);
-        let mut sum = multiply_add(scaled(dots[0]), scales.scale[0], sum);
+        let add = |sum: v128, half: usize| {
+            multiply_add(f32x4_convert_i32x4(dots[half]), f32x4_mul(scales.scale[half], act_scale), sum)
+        };
+        let mut sum = add(sum, 0);
         if Q::HALVES {
-            sum = multiply_add(scaled(dots[1]), scales.scale[1], sum);
+            sum = add(sum, 1);
         }
         if Q::HAS_MIN && Q::HALVES {
             sum = multiply_add(splat(&raw const (*x).half_sums[0]), scales.min[0], sum);

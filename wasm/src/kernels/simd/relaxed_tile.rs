@@ -41,7 +41,7 @@ pub unsafe fn walk<Q: Quantized>(m: &Matrix, a: &Activations, num_tokens: usize,
             for index in 0..panel_groups {
                 let groups: [usize; PANELS] = core::array::from_fn(|panel| index + panel * panel_groups);
                 if count == 1 {
-                    gemv::<Q>(groups.map(at), a, first, &mut sums);
+                    gemv::<Q>(&groups.map(at), a, first, &mut sums);
                 } else {
                     gemm::<Q>(&groups.map(at), a, first, count, &mut sums);
                 }
@@ -59,28 +59,27 @@ pub unsafe fn walk<Q: Quantized>(m: &Matrix, a: &Activations, num_tokens: usize,
 
 /// One token: the 8 splatted inputs of a sub-block stay in registers while the groups pass.
 #[inline(never)]
-unsafe fn gemv<Q: Quantized>(groups: [*const u8; PANELS], a: &Activations, token: usize, sums: &mut Sums) {
+unsafe fn gemv<Q: Quantized>(groups: &[*const u8], a: &Activations, token: usize, sums: &mut Sums) {
     let num_subs = a.cols / SUB_ELEMENTS;
     let constants = Constants::read();
-    let mut totals = [ZERO; PANELS];
-    let mut blocks = groups;
+    for sums in sums[..groups.len()].iter_mut() {
+        sums[0] = ZERO;
+    }
     unsafe {
         let mut x = a.blocks.add(token * num_subs);
-        for _ in 0..num_subs / Q::LAYOUT.num_subs {
+        for block_index in 0..num_subs / Q::LAYOUT.num_subs {
+            let block_offset = block_index * Q::LAYOUT.block_bytes();
             for inner in 0..Q::LAYOUT.num_subs {
                 let inputs = splats(x);
-                for (&block, total) in blocks.iter().zip(totals.iter_mut()) {
+                for (&group, sums) in groups.iter().zip(sums.iter_mut()) {
+                    let block = group.add(block_offset);
                     let sub = block.add(Q::LAYOUT.sub_offset(inner));
                     let dots = dots::<Q>(&weights::<Q>(sub, &constants), &inputs, x);
-                    *total = add_scaled::<Q>(*total, dots, &Q::scales(block, sub, &constants), x);
+                    sums[0] = add_scaled::<Q>(sums[0], dots, &Q::scales(block, sub, &constants), x);
                 }
                 x = x.add(1);
             }
-            blocks = blocks.map(|block| block.add(Q::LAYOUT.block_bytes()));
         }
-    }
-    for (sums, total) in sums.iter_mut().zip(totals) {
-        sums[0] = total;
     }
 }
 

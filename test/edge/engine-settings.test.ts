@@ -1,0 +1,17 @@
+import { expect, test } from "vitest";
+import { kvPrecisionFrom, speculationFrom } from "../../src/edge/engine-settings.ts";
+
+test("SPECULATION is auto, off or a number of drafts, or an error that says so", () => {
+  expect(speculationFrom(undefined)).toBe("auto");
+  expect(speculationFrom("auto")).toBe("auto");
+  expect(speculationFrom("off")).toBe("off");
+  expect(speculationFrom("8")).toEqual({ maxDrafts: 8 });
+  for (const wrong of ["", "on", "0", "9", "2.5", "-1"]) expect(() => speculationFrom(wrong)).toThrow(`'${wrong}'`);
+});
+
+test("KV_PRECISION is auto or a precision, or an error that names them", () => {
+  expect(kvPrecisionFrom(undefined)).toBeNull();
+  expect(kvPrecisionFrom("auto")).toBeNull();
+  for (const precision of ["f32", "f16", "q8"]) expect(kvPrecisionFrom(precision)).toBe(precision);
+  for (const wrong of ["", "Q8", "int8"]) expect(() => kvPrecisionFrom(wrong)).toThrow("f32, f16, q8");
+});
