@@ -27,6 +27,19 @@ pub trait Quantized {
     /// `sub` points to a whole sub-block.
     unsafe fn vectors(sub: *const u8, j: usize, c: &Constants) -> (v128, v128);
 
+    /// Whether one token goes half a sub-block at a time; measured, see `gemv_by_halves`.
+    const BY_HALVES: bool = false;
+
+    /// Vectors 2 · half, 2 · half + 4, 2 · half + 1 and 2 · half + 5, for types without `HALVES`.
+    ///
+    /// # Safety
+    /// As `vectors`.
+    #[inline(always)]
+    unsafe fn half_vectors(sub: *const u8, half: usize, c: &Constants) -> [v128; 4] {
+        // Of nibbles alone, the later vectors are what the first ones are further on.
+        unsafe { joined(Self::vectors(sub.add(32 * half), 0, c), Self::vectors(sub.add(32 * half), 1, c)) }
+    }
+
     /// # Safety
     /// `block` points to a whole block, `sub` to a sub-block of it.
     unsafe fn scales(block: *const u8, sub: *const u8, c: &Constants) -> Scales;
@@ -155,6 +168,22 @@ unsafe fn codebook(sub: *const u8, j: usize, c: &Constants) -> (v128, v128) {
     (look_up(low), look_up(high))
 }
 
+#[inline(always)]
+fn joined(a: (v128, v128), b: (v128, v128)) -> [v128; 4] {
+    [a.0, a.1, b.0, b.1]
+}
+
+/// `half_vectors` of the 5-bit types: the fifth bits of a half are shifted to where those of the first one are.
+#[inline(always)]
+unsafe fn five_bits_of_half(sub: *const u8, half: usize, c: &Constants) -> [v128; 4] {
+    unsafe {
+        let bits = u16x8_shr(v128_load(sub.add(64) as *const v128), 2 * half as u32);
+        let vectors =
+            |j: usize| join(nibbles(sub.add(32 * half), j, c), (moved(bits, 1, j, 4), moved(bits, 1, j + 4, 4)));
+        joined(vectors(0), vectors(1))
+    }
+}
+
 /// Four bytes as f32 lanes.
 #[inline(always)]
 unsafe fn bytes_to_f32<const SIGNED: bool>(from: *const u8) -> v128 {
@@ -274,9 +303,15 @@ quantized!(Q3_K, three_bits, |block, at, c| half_scales(block, at, c), {
     const HALVES: bool = true;
 });
 quantized!(Q4_K, nibbles, |block, at, c| k_scales(block, at, c), {
+    const BY_HALVES: bool = true;
     const HAS_MIN: bool = true;
 });
 quantized!(Q5_K, five_bits, |block, at, c| centered(k_scales(block, at, c)), {
+    const BY_HALVES: bool = true;
+    #[inline(always)]
+    unsafe fn half_vectors(sub: *const u8, half: usize, c: &Constants) -> [v128; 4] {
+        unsafe { five_bits_of_half(sub, half, c) }
+    }
     const OFFSET: u32 = 16;
     const HAS_MIN: bool = true;
 });

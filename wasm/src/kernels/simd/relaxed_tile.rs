@@ -41,7 +41,11 @@ pub unsafe fn walk<Q: Quantized>(m: &Matrix, a: &Activations, num_tokens: usize,
             for index in 0..panel_groups {
                 let groups: [usize; PANELS] = core::array::from_fn(|panel| index + panel * panel_groups);
                 if count == 1 {
-                    gemv::<Q>(&groups.map(at), a, first, &mut sums);
+                    if Q::BY_HALVES {
+                        gemv_by_halves::<Q>(groups.map(at), a, first, &mut sums);
+                    } else {
+                        gemv::<Q>(&groups.map(at), a, first, &mut sums);
+                    }
                 } else {
                     gemm::<Q>(&groups.map(at), a, first, count, &mut sums);
                 }
@@ -80,6 +84,45 @@ unsafe fn gemv<Q: Quantized>(groups: &[*const u8], a: &Activations, token: usize
                 x = x.add(1);
             }
         }
+    }
+}
+
+/// As `gemv`, half a sub-block at a time for all groups, so that 4 inputs, 4 sums and what is unpacked fit the registers.
+/// Measured on Zen 4: Q4_K 1.15 × and Q5_K 1.12 × as fast; Q4_0 is as fast from RAM, and Q5_0 slower (0.91 ×).
+#[inline(never)]
+unsafe fn gemv_by_halves<Q: Quantized>(groups: [*const u8; PANELS], a: &Activations, token: usize, sums: &mut Sums) {
+    let num_subs = a.cols / SUB_ELEMENTS;
+    let constants = Constants::read();
+    let mut totals = [ZERO; PANELS];
+    // Unknown to the compiler, which would unroll the halves and mix them again.
+    let num_halves = core::hint::black_box(2);
+    let mut blocks = groups;
+    unsafe {
+        let mut x = a.blocks.add(token * num_subs);
+        for _ in 0..num_subs / Q::LAYOUT.num_subs {
+            for inner in 0..Q::LAYOUT.num_subs {
+                let subs = blocks.map(|block| block.add(Q::LAYOUT.sub_offset(inner)));
+                let mut dots = [ZERO; PANELS];
+                for half in 0..num_halves {
+                    let quants = (x as *const u32).add(2 * half);
+                    let inputs = [0, 4, 1, 5].map(|i| v128_load32_splat(quants.add(i)));
+                    for (sum, sub) in dots.iter_mut().zip(subs) {
+                        for (w, x) in Q::half_vectors(sub, half, &constants).into_iter().zip(inputs) {
+                            *sum = add_dot(*sum, x, w);
+                        }
+                    }
+                }
+                for r in 0..PANELS {
+                    let scales = Q::scales(blocks[r], subs[r], &constants);
+                    totals[r] = add_scaled::<Q>(totals[r], [finished::<Q>(dots[r], x, 2), ZERO], &scales, x);
+                }
+                x = x.add(1);
+            }
+            blocks = blocks.map(|block| block.add(Q::LAYOUT.block_bytes()));
+        }
+    }
+    for (sums, total) in sums.iter_mut().zip(totals) {
+        sums[0] = total;
     }
 }
 
@@ -132,35 +175,45 @@ unsafe fn splats(x: *const ActBlock) -> [v128; 8] {
 }
 
 /// Σ (quant − OFFSET) · x of each row, in 32 bits: of the two halves where HALVES, else all in the first.
-#[cfg(not(feature = "dot32"))]
 #[inline(always)]
 unsafe fn dots<Q: Quantized>(w: &[v128; 8], inputs: &[v128; 8], x: *const ActBlock) -> [v128; 2] {
-    let dot = |i: usize| i16x8_relaxed_dot_i8x16_i7x16(inputs[i], w[i]);
-    let four = |i: usize| i16x8_add(i16x8_add(dot(i), dot(i + 1)), i16x8_add(dot(i + 2), dot(i + 3)));
-    let wide = |sum: v128, part: usize| {
-        if Q::OFFSET == 0 {
-            return i32x4_extadd_pairwise_i16x8(sum);
+    let four = |first: usize| (first..first + 4).fold(ZERO, |sum, i| add_dot(sum, inputs[i], w[i]));
+    unsafe {
+        if Q::HALVES {
+            return [finished::<Q>(four(0), x, 0), finished::<Q>(four(4), x, 1)];
         }
-        let pairs = unsafe { v128_load32_splat((&raw const (*x).pair_sums[part]) as *const u32) };
-        i32x4_extadd_pairwise_i16x8(i16x8_sub(sum, i16x8_shl(pairs, Q::OFFSET.trailing_zeros())))
-    };
-    if Q::HALVES { [wide(four(0), 0), wide(four(4), 1)] } else { [wide(i16x8_add(four(0), four(4)), 2), ZERO] }
+        [finished::<Q>(add_sums(four(0), four(4)), x, 2), ZERO]
+    }
 }
 
-/// The same by dots that add into 32 bits, in two chains.
-#[cfg(feature = "dot32")]
+/// sum + quants · x, in the lanes of the dot: 16 bits (row, pair), or 32 bits with `dot32`.
 #[inline(always)]
-unsafe fn dots<Q: Quantized>(w: &[v128; 8], inputs: &[v128; 8], x: *const ActBlock) -> [v128; 2] {
-    let dot = |i: usize, sum: v128| i32x4_relaxed_dot_i8x16_i7x16_add(inputs[i], w[i], sum);
-    let four = |i: usize, sum: v128| dot(i + 3, dot(i + 2, dot(i + 1, dot(i, sum))));
-    let start = |part: usize| {
-        if Q::OFFSET == 0 {
-            return ZERO;
-        }
-        let pairs = unsafe { v128_load32_splat((&raw const (*x).pair_sums[part]) as *const u32) };
-        i32x4_neg(i32x4_shl(i32x4_extadd_pairwise_i16x8(pairs), Q::OFFSET.trailing_zeros()))
-    };
-    if Q::HALVES { [four(0, start(0)), four(4, start(1))] } else { [i32x4_add(four(0, start(2)), four(4, ZERO)), ZERO] }
+fn add_dot(sum: v128, x: v128, quants: v128) -> v128 {
+    #[cfg(feature = "dot32")]
+    return i32x4_relaxed_dot_i8x16_i7x16_add(x, quants, sum);
+    #[cfg(not(feature = "dot32"))]
+    return i16x8_add(sum, i16x8_relaxed_dot_i8x16_i7x16(x, quants));
+}
+
+#[inline(always)]
+fn add_sums(a: v128, b: v128) -> v128 {
+    if cfg!(feature = "dot32") { i32x4_add(a, b) } else { i16x8_add(a, b) }
+}
+
+/// A sum without its offset, in 32 bits; `part` of `pair_sums` is what it was taken over
+#[inline(always)]
+unsafe fn finished<Q: Quantized>(sum: v128, x: *const ActBlock, part: usize) -> v128 {
+    let wide = i32x4_extadd_pairwise_i16x8;
+    if Q::OFFSET == 0 {
+        return if cfg!(feature = "dot32") { sum } else { wide(sum) };
+    }
+    let pairs = unsafe { v128_load32_splat((&raw const (*x).pair_sums[part]) as *const u32) };
+    let shift = Q::OFFSET.trailing_zeros();
+    if cfg!(feature = "dot32") {
+        i32x4_sub(sum, i32x4_shl(wide(pairs), shift))
+    } else {
+        wide(i16x8_sub(sum, i16x8_shl(pairs, shift)))
+    }
 }
 
 /// How this engine multiplies 4 pairs of bytes 127 and 255 by the 32-bit dot, which tells its instructions apart; see
