@@ -9,6 +9,7 @@ import { KERNEL_SETS, type KernelSet } from "../../../src/backends/cpu/kernel-se
 import { readGguf } from "../../../src/model/gguf-reader.ts";
 import { memorySource } from "../../../src/model/source-memory.ts";
 import type { ChatMessage, GenerateEvent, GenerateRequest, SamplingParams } from "../../../src/protocol/generate.ts";
+import type { Backend } from "../../../src/serving/backend.ts";
 import type { Transcript } from "../../../src/serving/language-model.ts";
 import { createLanguageModel, type ServedModel } from "../../../src/serving/served-model.ts";
 import type { SpeculationOption } from "../../../src/serving/speculation.ts";
@@ -19,13 +20,26 @@ import { loadBytes } from "./support.ts";
 
 const DEMO = join(import.meta.dirname, "../../../public/models/demo.gguf");
 
+/** The engine as if further rows were cheap, so that drafts are verified often. */
+function draftingGladly(backend: Backend): Backend {
+  const { limits, name, memory } = backend;
+  return {
+    limits,
+    name,
+    memory,
+    rowCost: 0.25,
+    step: (batch) => backend.step(batch),
+    dispose: () => backend.dispose(),
+  };
+}
+
 async function serve(bytes: Uint8Array, set: KernelSet, speculation: SpeculationOption): Promise<ServedModel> {
   const file = await readGguf(memorySource(bytes, "model"));
   await file.data.cancel();
   const { tokenizer, template } = loadText(file.header, { nowMs: () => 0 });
   return createLanguageModel({
     id: "model",
-    backend: await loadBytes(bytes, set, { maxBatchSequences: 4 }),
+    backend: draftingGladly(await loadBytes(bytes, set, { maxBatchSequences: 4 })),
     tokenizer,
     encodeChat: (messages, transcript) =>
       encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),

@@ -28,12 +28,14 @@ pub trait Quantized {
     unsafe fn vectors(sub: *const u8, j: usize, c: &Constants) -> (v128, v128);
 
     /// Whether one token goes half a sub-block at a time; measured, see `gemv_by_halves`.
+    #[cfg(target_feature = "relaxed-simd")]
     const BY_HALVES: bool = false;
 
     /// Vectors 2 · half, 2 · half + 4, 2 · half + 1 and 2 · half + 5, for types without `HALVES`.
     ///
     /// # Safety
     /// As `vectors`.
+    #[cfg(target_feature = "relaxed-simd")]
     #[inline(always)]
     unsafe fn half_vectors(sub: *const u8, half: usize, c: &Constants) -> [v128; 4] {
         // Of nibbles alone, the later vectors are what the first ones are further on.
@@ -168,12 +170,14 @@ unsafe fn codebook(sub: *const u8, j: usize, c: &Constants) -> (v128, v128) {
     (look_up(low), look_up(high))
 }
 
+#[cfg(target_feature = "relaxed-simd")]
 #[inline(always)]
 fn joined(a: (v128, v128), b: (v128, v128)) -> [v128; 4] {
     [a.0, a.1, b.0, b.1]
 }
 
 /// `half_vectors` of the 5-bit types: the fifth bits of a half are shifted to where those of the first one are.
+#[cfg(target_feature = "relaxed-simd")]
 #[inline(always)]
 unsafe fn five_bits_of_half(sub: *const u8, half: usize, c: &Constants) -> [v128; 4] {
     unsafe {
@@ -303,11 +307,14 @@ quantized!(Q3_K, three_bits, |block, at, c| half_scales(block, at, c), {
     const HALVES: bool = true;
 });
 quantized!(Q4_K, nibbles, |block, at, c| k_scales(block, at, c), {
+    #[cfg(target_feature = "relaxed-simd")]
     const BY_HALVES: bool = true;
     const HAS_MIN: bool = true;
 });
 quantized!(Q5_K, five_bits, |block, at, c| centered(k_scales(block, at, c)), {
+    #[cfg(target_feature = "relaxed-simd")]
     const BY_HALVES: bool = true;
+    #[cfg(target_feature = "relaxed-simd")]
     #[inline(always)]
     unsafe fn half_vectors(sub: *const u8, half: usize, c: &Constants) -> [v128; 4] {
         unsafe { five_bits_of_half(sub, half, c) }
