@@ -157,7 +157,7 @@ describe("what is refused before anything is copied", () => {
   });
 
   it("a model over the memory budget, with the numbers", async () => {
-    const run = await place.model(["add", "large.gguf"], { MEMORY_BUDGET_BYTES: "18500000" });
+    const run = await place.model(["add", "large.gguf"], { MEMORY_BUDGET_BYTES: "20500000" });
     expect(run.exitCode).toBe(1);
     expect(run.stderr).toMatch(/it needs \d+\.\d MB \(weights \d+\.\d MB, KV of 256 tokens .*, and 6\.0 MB are there/);
     expect(await place.keys()).toEqual([]);
