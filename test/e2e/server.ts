@@ -46,13 +46,24 @@ export async function startServer({ persistTo, args = [], port }: ServerOptions)
   };
 }
 
+/** Below the range from which systems take the ports of outgoing connections: between the look and the use, nobody else
+ * is given one of these by chance. */
+const PORT_MIN = 20_000;
+const PORT_MAX = 31_999;
+
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === "string") throw new Error("no port was given");
-  return address.port;
+  for (;;) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN + 1));
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 async function untilLine(child: ChildProcess, output: () => string, pattern: RegExp): Promise<string> {
