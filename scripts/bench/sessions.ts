@@ -26,6 +26,7 @@ first token of each session's next turn is timed: restored from storage, and rec
   --busy-ok       measure even where other work keeps the machine busy
   --help          this text`;
 
+const MODEL = "runnel-demo";
 const SENTENCE = "The KV cache keeps the keys and values of all tokens so far. ";
 const NEXT = "Why?";
 /** So that a history is not one message. */
@@ -97,7 +98,7 @@ async function served<T>(persistTo: string, args: string[], run: (server: Runnin
 
 async function sentencesFor(url: string, tokens: number): Promise<number> {
   const promptTokens = async (numSentences: number) => {
-    const body = { messages: [{ role: "user", content: SENTENCE.repeat(numSentences) }], max_tokens: 1 };
+    const body = { model: MODEL, messages: [{ role: "user", content: SENTENCE.repeat(numSentences) }], max_tokens: 1 };
     const response = await post(`${url}/v1/chat/completions`, body);
     return ((await response.json()) as { usage: { prompt_tokens: number } }).usage.prompt_tokens;
   };
@@ -106,7 +107,7 @@ async function sentencesFor(url: string, tokens: number): Promise<number> {
 }
 
 async function sessionWith(url: string, numSentences: number): Promise<string> {
-  const { id } = (await (await post(`${url}/v1/sessions`, {})).json()) as { id: string };
+  const { id } = (await (await post(`${url}/v1/sessions`, { model: MODEL })).json()) as { id: string };
   for (let i = 0; i < NUM_MESSAGES; i++) await turn(url, id, SENTENCE.repeat(Math.floor(numSentences / NUM_MESSAGES)));
   return id;
 }
@@ -115,7 +116,7 @@ async function sessionWith(url: string, numSentences: number): Promise<string> {
 async function nextTurns(url: string, ids: readonly string[]): Promise<Turn[]> {
   for (let i = 0; i < 3; i++) {
     const messages = [{ role: "user", content: `${i} ${SENTENCE.repeat(20)}` }];
-    await (await post(`${url}/v1/chat/completions`, { messages, max_tokens: 32 })).text();
+    await (await post(`${url}/v1/chat/completions`, { model: MODEL, messages, max_tokens: 32 })).text();
   }
   const turns: Turn[] = [];
   for (const id of ids) turns.push(await turn(url, id, NEXT));
@@ -180,7 +181,7 @@ function resultsOf({ restored, resident, recomputed }: Measured, settings: Recor
     takenAt: new Date().toISOString(),
     machine: describeMachine(),
     settings,
-    model: "runnel-demo",
+    model: MODEL,
     promptTokens: summarize(restored.map(({ promptTokens }) => promptTokens)),
     restoredTtftMs: summarize(ttft(restored)),
     recomputedTtftMs: summarize(ttft(recomputed)),

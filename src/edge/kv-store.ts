@@ -8,7 +8,7 @@
  *    a block is worth nothing without all those before it;
  *  - nothing in here is needed: whatever is missing or damaged is computed again.
  */
-import type { KvArchive } from "../serving/kv-archive.ts";
+import type { KvSink, KvSource } from "../serving/kv-archive.ts";
 import { type KvRow, openRow, sealRow } from "./kv-snapshot.ts";
 import { ROW_BYTES_MAX } from "./session-store.ts";
 
@@ -30,9 +30,9 @@ export class KvStore {
     this.#sql = storage.sql;
   }
 
-  /** What is kept under this fingerprint, to be read. A row that turns out damaged is dropped with all behind it. */
-  archive(fingerprint: string): KvArchive {
-    return new KvRows(this.#sql, fingerprint, this.#fingerprint() === fingerprint);
+  /** What is kept under this fingerprint; null = nothing. A row that turns out damaged is dropped with all behind it. */
+  open(fingerprint: string): KvSource | null {
+    return this.#fingerprint() === fingerprint ? new KvReader(this.#sql, fingerprint) : null;
   }
 
   /**
@@ -40,12 +40,12 @@ export class KvStore {
    * @param write writes what the archive lacks, and says how many blocks it has then; null = could not look
    * @returns true when there is more to write: call again, after others had their turn
    */
-  save(fingerprint: string, expiresAtMs: number, write: (archive: KvArchive) => number | null): boolean {
+  save(fingerprint: string, expiresAtMs: number, write: (archive: KvSink) => number | null): boolean {
     return this.#storage.transactionSync(() => {
       this.#reset(fingerprint, expiresAtMs);
-      const rows = new KvRows(this.#sql, fingerprint, true);
-      const numKept = write(rows);
-      if (rows.isPaused) return true;
+      const writer = new KvWriter(this.#sql, fingerprint);
+      const numKept = write(writer);
+      if (writer.isPaused) return true;
       if (numKept !== null) this.#sql.exec("DELETE FROM kv_block WHERE block_index >= ?", numKept);
       return false;
     });
@@ -88,32 +88,59 @@ export class KvStore {
   }
 }
 
-class KvRows implements KvArchive {
+/** Reads ahead of nobody: a row leaves SQLite when its block is asked for, all rows in one statement. */
+class KvReader implements KvSource {
+  readonly #sql: SqlStorage;
+  readonly #fingerprint: string;
+  #rows: IterableIterator<SqlStorageValue[]> | null = null;
+
+  constructor(sql: SqlStorage, fingerprint: string) {
+    this.#sql = sql;
+    this.#fingerprint = fingerprint;
+  }
+
+  read(index: number, hash: string, tokens: Int32Array<ArrayBuffer>): Uint8Array | null {
+    this.#rows ??= this.#sql
+      .exec(
+        "SELECT block_index, hash, checksum, tokens, bytes FROM kv_block WHERE block_index >= ? ORDER BY block_index",
+        index,
+      )
+      .raw();
+    const { value } = this.#rows.next();
+    if (value === undefined) return null;
+    const [keptIndex, keptHash, checksum, ids, content] = value as [number, string, string, ArrayBuffer, ArrayBuffer];
+    // Of another text, or of none: the next save replaces it.
+    if (keptIndex !== index || keptHash !== hash) return null;
+    const row: KvRow = { tokens: ids, bytes: content, checksum };
+    const bytes = openRow({ fingerprint: this.#fingerprint, index, hash }, tokens, row);
+    if (bytes === null) {
+      console.error("A kept KV block is damaged; it and those behind it are dropped and computed again.");
+      // Those were not looked at, and damage rarely comes alone.
+      this.#sql.exec("DELETE FROM kv_block WHERE block_index >= ?", index);
+    }
+    return bytes;
+  }
+}
+
+/** Takes new blocks for one transaction. */
+class KvWriter implements KvSink {
   readonly #sql: SqlStorage;
   readonly #fingerprint: string;
   /** By index. */
   readonly #hashes: Map<number, string>;
   #numBytesLeft = SAVE_BYTES_MAX;
-  /** It takes no more in this transaction. */
+  /** There is more to write than one transaction takes. */
   isPaused = false;
 
-  constructor(sql: SqlStorage, fingerprint: string, isKept: boolean) {
+  constructor(sql: SqlStorage, fingerprint: string) {
     this.#sql = sql;
     this.#fingerprint = fingerprint;
-    const rows = isKept ? sql.exec("SELECT block_index, hash FROM kv_block").toArray() : [];
+    const rows = sql.exec("SELECT block_index, hash FROM kv_block").toArray();
     this.#hashes = new Map(rows.map((row) => [row.block_index as number, row.hash as string]));
   }
 
   has(index: number, hash: string): boolean {
     return this.#hashes.get(index) === hash;
-  }
-
-  read(index: number, hash: string, tokens: Int32Array<ArrayBuffer>): Uint8Array | null {
-    if (!this.has(index, hash)) return null;
-    const row = this.#sql.exec("SELECT tokens, bytes, checksum FROM kv_block WHERE block_index = ?", index).one();
-    const bytes = openRow(this.#placeOf(index, hash), tokens, row as unknown as KvRow);
-    if (bytes === null) this.#forgetFrom(index);
-    return bytes;
   }
 
   write(index: number, hash: string, tokens: Int32Array<ArrayBuffer>, bytes: Uint8Array<ArrayBuffer>): boolean {
@@ -123,7 +150,7 @@ class KvRows implements KvArchive {
     this.isPaused = this.#numBytesLeft <= 0;
     if (this.isPaused) return false;
     this.#numBytesLeft -= rowBytes;
-    const row = sealRow(this.#placeOf(index, hash), tokens, bytes);
+    const row = sealRow({ fingerprint: this.#fingerprint, index, hash }, tokens, bytes);
     this.#sql.exec(
       "INSERT OR REPLACE INTO kv_block (block_index, hash, checksum, tokens, bytes) VALUES (?, ?, ?, ?, ?)",
       index,
@@ -134,16 +161,5 @@ class KvRows implements KvArchive {
     );
     this.#hashes.set(index, hash);
     return true;
-  }
-
-  /** Those behind a damaged row were not looked at, and damage rarely comes alone. */
-  #forgetFrom(index: number): void {
-    console.error("A kept KV block is damaged; it and those behind it are dropped and computed again.");
-    this.#sql.exec("DELETE FROM kv_block WHERE block_index >= ?", index);
-    for (const other of this.#hashes.keys()) if (other >= index) this.#hashes.delete(other);
-  }
-
-  #placeOf(index: number, hash: string) {
-    return { fingerprint: this.#fingerprint, index, hash };
   }
 }

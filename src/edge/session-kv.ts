@@ -3,7 +3,7 @@
  * are written after the events that told of them: the platform holds output back until a write is durable, and no reader
  * shall wait for a cache. What could not be written, or not in time, is computed again by the next turn.
  */
-import type { KvArchive } from "../serving/kv-archive.ts";
+import type { KvSource } from "../serving/kv-archive.ts";
 import type { ServedModel } from "../serving/served-model.ts";
 import { sessionKvDaysFrom } from "./engine-settings.ts";
 import type { Env } from "./env.ts";
@@ -43,10 +43,11 @@ export class SessionKv {
   }
 
   /** Options of the next turn's generation. */
-  beginTurn(model: ServedModel): { archive?: KvArchive } {
+  beginTurn(model: ServedModel): { archive?: KvSource } {
     this.#numCovered = 0;
     const fingerprint = isolateEngine.kvFingerprint(model);
-    return fingerprint === null || this.#keptMs === 0 ? {} : { archive: this.#store.archive(fingerprint) };
+    const archive = fingerprint === null || this.#keptMs === 0 ? null : this.#store.open(fingerprint);
+    return archive === null ? {} : { archive };
   }
 
   /** Of a turn that goes on. @param tokens all of the conversation so far; asked for only where they are needed */

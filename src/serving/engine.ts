@@ -10,7 +10,7 @@ import { overloaded } from "../protocol/errors.ts";
 import { type Backend, BackendCrash, type BackendLimits, type MaybePromise, type StepResult } from "./backend.ts";
 import { BlockManager } from "./block-manager.ts";
 import type { Drafter } from "./drafter.ts";
-import { type KvArchive, restoreBlocks, saveBlocks } from "./kv-archive.ts";
+import { type KvSink, type KvSource, restoreBlocks, saveBlocks } from "./kv-archive.ts";
 import type { EngineStats } from "./language-model.ts";
 import { PromptLookupDrafter } from "./prompt-lookup.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -141,7 +141,7 @@ export class Engine {
    * Puts archived blocks of a prompt back into the pool, before it is matched there. Where that cannot be, the prompt is
    * computed.
    */
-  restoreBlocks(tokens: readonly number[], salt: string, archive: KvArchive): void {
+  restoreBlocks(tokens: readonly number[], salt: string, archive: KvSource): void {
     // A step under way may still write to blocks of a sequence that was aborted meanwhile, and they are free already.
     if (this.#backend === null || this.#inFlight !== null) return;
     const numBlocks = restoreBlocks(this.#blocks, this.#backend, tokens, salt, archive);
@@ -152,7 +152,7 @@ export class Engine {
    * Archives the full blocks of `tokens` that are in the pool.
    * @returns how many of them, counted from the first, the archive has now; null where there is no backend to ask
    */
-  saveBlocks(tokens: readonly number[], salt: string, archive: KvArchive): number | null {
+  saveBlocks(tokens: readonly number[], salt: string, archive: KvSink): number | null {
     if (this.#backend === null) return null;
     return saveBlocks(this.#blocks, this.#backend, tokens, salt, archive);
   }

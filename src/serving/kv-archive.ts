@@ -14,12 +14,21 @@ import type { Backend } from "./backend.ts";
 import { hashSalt, hashTokens } from "./block-hash.ts";
 import type { BlockManager } from "./block-manager.ts";
 
-/** Where blocks are kept. One archive belongs to one conversation, one model and one layout of blocks. */
-export interface KvArchive {
-  /** @param hash names the block by its tokens and all before them; without the salt, an archive has one tenant */
-  has(index: number, hash: string): boolean;
-  /** @returns what was kept for exactly these tokens; null where nothing is, or nothing that can be trusted */
+/**
+ * Kept blocks, to be read. An archive belongs to one conversation, one model and one layout of blocks. A hash names a
+ * block by its tokens and all before them; without the salt, because an archive has one tenant.
+ */
+export interface KvSource {
+  /**
+   * Called for one block after another, until it gives none.
+   * @returns what was kept for exactly these tokens; null where nothing is, or nothing that can be trusted
+   */
   read(index: number, hash: string, tokens: Int32Array<ArrayBuffer>): Uint8Array | null;
+}
+
+/** The same archive, to be written. */
+export interface KvSink {
+  has(index: number, hash: string): boolean;
   /** Keeps a block in place of what was kept at `index`. @returns false = it takes no more (for now) */
   write(index: number, hash: string, tokens: Int32Array<ArrayBuffer>, bytes: Uint8Array<ArrayBuffer>): boolean;
 }
@@ -33,7 +42,7 @@ export function saveBlocks(
   backend: Backend,
   tokens: readonly number[],
   salt: string,
-  archive: KvArchive,
+  archive: KvSink,
 ): number {
   const resident = blocks.match(sourceOf(tokens), salt, tokens.length);
   let numKept = 0;
@@ -56,7 +65,7 @@ export function restoreBlocks(
   backend: Backend,
   tokens: readonly number[],
   salt: string,
-  archive: KvArchive,
+  archive: KvSource,
 ): number {
   if (!blocks.prefixCache) return 0;
   const { blockTokens } = blocks;

@@ -7,7 +7,7 @@
  */
 import type { ChatMessage, GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
 import type { MaybePromise } from "./backend.ts";
-import type { KvArchive } from "./kv-archive.ts";
+import type { KvSource } from "./kv-archive.ts";
 
 export interface LanguageModel {
   readonly id: string;
@@ -29,7 +29,7 @@ export interface GenerateOptions {
    */
   transcript?: Transcript;
   /** Blocks of the prompt that are no longer in the pool are restored from it. */
-  archive?: KvArchive;
+  archive?: KvSource;
 }
 
 export interface Transcript {

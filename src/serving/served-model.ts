@@ -8,7 +8,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Backend, BackendCrash, MaybePromise } from "./backend.ts";
 import { Engine, type EngineLimits } from "./engine.ts";
 import { TextGeneration } from "./generation.ts";
-import type { KvArchive } from "./kv-archive.ts";
+import type { KvSink } from "./kv-archive.ts";
 import type { EngineStats, GenerateOptions, LanguageModel } from "./language-model.ts";
 import { checkTokenId, type EncodeChat, PromptEncoder } from "./prompt-encoder.ts";
 import { randomLanes, seedLanes } from "./rng-key.ts";
@@ -42,7 +42,7 @@ export interface ServedModel extends LanguageModel {
    * @param salt the `cacheSalt` they were computed under
    * @returns how many blocks, counted from the first, the archive has now; null while the backend is lost
    */
-  saveBlocks(tokens: readonly number[], salt: string, archive: KvArchive): number | null;
+  saveBlocks(tokens: readonly number[], salt: string, archive: KvSink): number | null;
   /** False between a crash of the backend and `replaceBackend`. */
   readonly isAlive: boolean;
   replaceBackend(backend: Backend): void;
@@ -106,7 +106,7 @@ class EngineLanguageModel implements ServedModel {
     return generation;
   }
 
-  saveBlocks(tokens: readonly number[], salt: string, archive: KvArchive): number | null {
+  saveBlocks(tokens: readonly number[], salt: string, archive: KvSink): number | null {
     return this.#engine.saveBlocks(tokens, salt, archive);
   }
 

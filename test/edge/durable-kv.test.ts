@@ -4,7 +4,7 @@ import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, test } from "vitest";
 import { isolateEngine } from "../../src/edge/isolate-engine.ts";
 import { KvStore, SESSION_KV_BYTES_MAX } from "../../src/edge/kv-store.ts";
-import type { KvArchive } from "../../src/serving/kv-archive.ts";
+import type { KvSink } from "../../src/serving/kv-archive.ts";
 import { uniformSource } from "../support/random.ts";
 import {
   type Answer,
@@ -199,7 +199,7 @@ describe("what is kept", () => {
       const blockBytes = 1_200_000;
       const store = new KvStore(storage);
       const bytes = new Uint8Array(blockBytes);
-      const write = (archive: KvArchive) => {
+      const write = (archive: KvSink) => {
         let index = 0;
         const isTaken = () =>
           archive.has(index, `${index}`) || archive.write(index, `${index}`, Int32Array.of(index), bytes);

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { BackendCrash } from "../../../src/serving/backend.ts";
-import type { KvArchive } from "../../../src/serving/kv-archive.ts";
+import type { KvSink, KvSource } from "../../../src/serving/kv-archive.ts";
 import { expected, type Job, job, Rig, tokensFrom } from "./harness.ts";
 
 // Seconds on an idle machine; a busy one must not fail for being slow.
@@ -15,7 +15,7 @@ interface KeptBlock {
   isDamaged: boolean;
 }
 
-class MapArchive implements KvArchive {
+class MapArchive implements KvSource, KvSink {
   readonly rows = new Map<number, KeptBlock>();
   numBlocksMax = Number.POSITIVE_INFINITY;
   readonly reads: number[] = [];
@@ -58,7 +58,7 @@ function restart(rig: Rig): void {
 }
 
 /** Answers a prompt with blocks from the archive, and checks the answer. */
-function turn(rig: Rig, prompt: number[], numTokens: number, archive: KvArchive, salt = ""): Job {
+function turn(rig: Rig, prompt: number[], numTokens: number, archive: KvSource, salt = ""): Job {
   rig.engine.restoreBlocks(prompt, salt, archive);
   rig.engine.checkInvariants();
   const asked = job(prompt, numTokens, { cacheSalt: salt });
