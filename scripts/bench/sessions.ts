@@ -6,8 +6,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type RunningServer, startServer } from "../../test/e2e/server.ts";
 import { CommandError } from "../model/errors.ts";
+import { type BareServer, startBareServer } from "./bare-server.ts";
 import { sseData } from "./chat-client.ts";
 import { parseCount, runCommand, say, writeJson } from "./command.ts";
 import { assertQuiet, describeMachine } from "./machine.ts";
@@ -17,7 +17,7 @@ import { textTable } from "./table.ts";
 
 const HELP = `Usage: npm run bench:sessions -- [options]
 
-Starts servers as \`npm start\` does, with the demo. Sessions get a long history, the server is restarted, and the
+Starts the Worker in workerd, with the demo and no proxy in front. Sessions get a long history, the server is restarted, and the
 first token of each session's next turn is timed: restored from storage, and recomputed.
 
   --json FILE     write the results there as well
@@ -52,7 +52,7 @@ async function main(): Promise<void> {
 
   const persistTo = mkdtempSync(join(tmpdir(), "runnel-bench-sessions-"));
   try {
-    const [restoring, recomputing] = await served(persistTo, [], async ({ url }) => {
+    const [restoring, recomputing] = await served(persistTo, {}, async ({ url }) => {
       const numSentences = await sentencesFor(url, tokens);
       const make = async () => {
         const ids: string[] = [];
@@ -62,14 +62,12 @@ async function main(): Promise<void> {
       return [await make(), await make()];
     });
     say(`${2 * numSessions} sessions have their history`);
-    const restored = await served(persistTo, [], ({ url }) => nextTurns(url, restoring!));
-    const resident = await served(persistTo, [], async ({ url }) => {
+    const restored = await served(persistTo, {}, ({ url }) => nextTurns(url, restoring!));
+    const resident = await served(persistTo, {}, async ({ url }) => {
       await nextTurns(url, restoring!);
       return nextTurns(url, restoring!);
     });
-    const recomputed = await served(persistTo, ["--var", "SESSION_KV_DAYS:0"], ({ url }) =>
-      nextTurns(url, recomputing!),
-    );
+    const recomputed = await served(persistTo, { SESSION_KV_DAYS: "0" }, ({ url }) => nextTurns(url, recomputing!));
     const results = resultsOf({ restored, resident, recomputed }, { tokens, sessions: numSessions });
     console.log(report(results));
     if (values.json !== undefined) writeJson(values.json, results);
@@ -85,8 +83,12 @@ interface Turn {
 }
 
 /** Runs one server over the kept state, and waits after it until what it is writing is written. */
-async function served<T>(persistTo: string, args: string[], run: (server: RunningServer) => Promise<T>): Promise<T> {
-  const server = await startServer({ persistTo, args });
+async function served<T>(
+  persistTo: string,
+  variables: Record<string, string>,
+  run: (server: BareServer) => Promise<T>,
+): Promise<T> {
+  const server = await startBareServer(persistTo, variables);
   try {
     const result = await run(server);
     await new Promise((resolve) => setTimeout(resolve, 1000));
