@@ -32,7 +32,7 @@ export class KvStore {
 
   /** What is kept under this fingerprint; null = nothing. A row that turns out damaged is dropped with all behind it. */
   open(fingerprint: string): KvSource | null {
-    return this.#fingerprint() === fingerprint ? new KvReader(this.#sql, fingerprint) : null;
+    return this.#header()?.fingerprint === fingerprint ? new KvReader(this.#sql, fingerprint) : null;
   }
 
   /**
@@ -53,38 +53,31 @@ export class KvStore {
 
   /** Drops what nobody used for too long. @returns when to look again, in ms; null = nothing is kept */
   expire(nowMs: number): number | null {
-    if (!this.#exists()) return null;
-    const expiresAtMs = this.#sql.exec("SELECT expires_at_ms FROM kv_snapshot").one().expires_at_ms as number;
+    const expiresAtMs = this.#header()?.expiresAtMs ?? 0;
     if (expiresAtMs > nowMs) return expiresAtMs;
-    this.#storage.transactionSync(() => this.#sql.exec("DROP TABLE kv_block; DROP TABLE kv_snapshot"));
+    this.#sql.exec("DROP TABLE IF EXISTS kv_block; DROP TABLE IF EXISTS kv_snapshot");
     return null;
   }
 
   /** Makes the tables ready for blocks of this fingerprint, and for no others. */
   #reset(fingerprint: string, expiresAtMs: number): void {
-    const before = this.#fingerprint();
-    if (before === null) {
-      this.#sql.exec(`
-        CREATE TABLE kv_snapshot (fingerprint TEXT NOT NULL, expires_at_ms INTEGER NOT NULL) STRICT;
-        CREATE TABLE kv_block (
-          block_index INTEGER PRIMARY KEY, hash TEXT NOT NULL, checksum TEXT NOT NULL,
-          tokens BLOB NOT NULL, bytes BLOB NOT NULL
-        ) STRICT;
-      `);
-      this.#sql.exec("INSERT INTO kv_snapshot VALUES (?, ?)", fingerprint, expiresAtMs);
-      return;
-    }
-    if (before !== fingerprint) this.#sql.exec("DELETE FROM kv_block");
-    this.#sql.exec("UPDATE kv_snapshot SET fingerprint = ?, expires_at_ms = ?", fingerprint, expiresAtMs);
+    this.#sql.exec(`
+      CREATE TABLE IF NOT EXISTS kv_snapshot (fingerprint TEXT NOT NULL, expires_at_ms INTEGER NOT NULL) STRICT;
+      CREATE TABLE IF NOT EXISTS kv_block (
+        block_index INTEGER PRIMARY KEY, hash TEXT NOT NULL, checksum TEXT NOT NULL,
+        tokens BLOB NOT NULL, bytes BLOB NOT NULL
+      ) STRICT;
+    `);
+    if (this.#header()?.fingerprint !== fingerprint) this.#sql.exec("DELETE FROM kv_block");
+    this.#sql.exec("DELETE FROM kv_snapshot");
+    this.#sql.exec("INSERT INTO kv_snapshot VALUES (?, ?)", fingerprint, expiresAtMs);
   }
 
-  #fingerprint(): string | null {
-    if (!this.#exists()) return null;
-    return this.#sql.exec("SELECT fingerprint FROM kv_snapshot").one().fingerprint as string;
-  }
-
-  #exists(): boolean {
-    return this.#sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'kv_snapshot'").toArray().length > 0;
+  #header(): { fingerprint: string; expiresAtMs: number } | null {
+    const isThere = this.#sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'kv_snapshot'").toArray().length > 0;
+    const row = isThere ? this.#sql.exec("SELECT fingerprint, expires_at_ms FROM kv_snapshot").toArray()[0] : undefined;
+    if (row === undefined) return null;
+    return { fingerprint: row.fingerprint as string, expiresAtMs: row.expires_at_ms as number };
   }
 }
 

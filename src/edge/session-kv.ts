@@ -46,8 +46,10 @@ export class SessionKv {
   beginTurn(model: ServedModel): { archive?: KvSource } {
     this.#numCovered = 0;
     const fingerprint = isolateEngine.kvFingerprint(model);
-    const archive = fingerprint === null || this.#keptMs === 0 ? null : this.#store.open(fingerprint);
-    return archive === null ? {} : { archive };
+    if (fingerprint === null || this.#keptMs === 0) return {};
+    const archive = orElse(null, () => this.#store.open(fingerprint));
+    if (archive === null) return {};
+    return { archive: { read: (...block) => orElse(null, () => archive.read(...block)) } };
   }
 
   /** Of a turn that goes on. @param tokens all of the conversation so far; asked for only where they are needed */
@@ -90,12 +92,19 @@ export class SessionKv {
   #saveSome({ model, salt, tokens }: SaveJob): boolean {
     const fingerprint = isolateEngine.kvFingerprint(model);
     if (fingerprint === null) return false;
-    try {
-      const expiresAtMs = Date.now() + this.#keptMs;
-      return this.#store.save(fingerprint, expiresAtMs, (archive) => model.saveBlocks(tokens, salt, archive));
-    } catch (cause) {
-      console.error("The KV cache of a session could not be kept; its next turn may compute it again:", cause);
-      return false;
-    }
+    const expiresAtMs = Date.now() + this.#keptMs;
+    const write = () =>
+      this.#store.save(fingerprint, expiresAtMs, (archive) => model.saveBlocks(tokens, salt, archive));
+    return orElse(false, write);
+  }
+}
+
+/** A cache that fails is an empty one, and no reason to refuse an answer. */
+function orElse<T>(value: T, run: () => T): T {
+  try {
+    return run();
+  } catch (cause) {
+    console.error("The kept KV cache of a session cannot be used; what is missing of it is computed:", cause);
+    return value;
   }
 }

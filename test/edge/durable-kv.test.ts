@@ -141,6 +141,8 @@ describe("rows that cannot be trusted are dropped, computed again and replaced",
     ["another checksum", 5, fifth(`checksum = '${"0".repeat(32)}'`)],
     ["a missing row", 5, (sql) => void sql.exec("DELETE FROM kv_block WHERE block_index = 5")],
     ["rows of another engine", 0, (sql) => void sql.exec("UPDATE kv_snapshot SET fingerprint = 'other'")],
+    ["no blocks' table: reading and writing fail", 0, (sql) => void sql.exec("DROP TABLE kv_block")],
+    ["no header", 0, (sql) => void sql.exec("DELETE FROM kv_snapshot")],
     ["every row", 0, (sql) => void sql.exec("UPDATE kv_block SET checksum = substr(checksum, 2) || 'x'")],
   ];
   test.each(damages)("%s", async (_, numRestored, damage) => {
