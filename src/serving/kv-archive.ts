@@ -1,13 +1,13 @@
 /**
- * Blocks kept outside of the pool, so that a conversation outlives the memory it was computed in. `saveBlocks` copies the
- * computed blocks of a token sequence out; `restoreBlocks` puts them back under their place in the prefix index, where the
- * ordinary match finds them, so that nobody after it knows which blocks were computed and which were restored.
+ * Blocks kept outside of the pool, so that a conversation outlives the memory it was computed in. `saveBlocks` copies
+ * the computed blocks of a token sequence out; `restoreBlocks` puts them back under their place in the prefix index,
+ * where the ordinary match finds them, so that nobody after it knows which were computed and which were restored.
  *
  * Invariants:
- *  - a block is restored only behind a prefix that was found in the pool (where token ids are compared) or restored just
- *    now, and the archive compares its ids: what is kept of another text, or damaged, costs time and never a wrong token;
- *  - restoring takes free blocks as a prompt does: nothing is preempted, nothing that a sequence holds is touched, and it
- *    stops where none is free;
+ *  - a block is restored only behind a prefix that was found in the pool (where token ids are compared) or restored
+ *    just now, and the archive compares its ids: a row of another text, or a damaged one, costs time and nothing else;
+ *  - restoring takes free blocks as a prompt does: nothing is preempted, nothing that a sequence holds is touched, and
+ *    it stops where none is free;
  *  - both run from end to end without an await, so that no step comes between finding a block and copying it.
  */
 import type { Backend } from "./backend.ts";
