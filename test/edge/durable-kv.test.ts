@@ -4,6 +4,7 @@ import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, test } from "vitest";
 import { isolateEngine } from "../../src/edge/isolate-engine.ts";
 import { KvStore, SESSION_KV_BYTES_MAX } from "../../src/edge/kv-store.ts";
+import { SessionKv } from "../../src/edge/session-kv.ts";
 import type { KvSink } from "../../src/serving/kv-archive.ts";
 import { uniformSource } from "../support/random.ts";
 import {
@@ -194,6 +195,18 @@ describe("what is kept", () => {
     const next = await answerOf(await send(id, NEXT));
     expect([next.text, next.usage.prompt_tokens_details.cached_tokens]).toEqual([undisturbed.text, 0]);
     await untilKept(id, next);
+  });
+
+  test("is nothing where the operator says 0 days", async () => {
+    const model = await isolateEngine.acquire(env, MODEL);
+    await runInDurableObject(objectOf("kv-off"), async (_, ctx) => {
+      const kv = new SessionKv(ctx, { ...env, SESSION_KV_DAYS: "0" }, () => true);
+      expect(kv.beginTurn(model)).toEqual({});
+      kv.checkpoint(model, "", () => new Array(500).fill(1));
+      kv.save(model, "", new Array(500).fill(1));
+      await scheduler.wait(50);
+    });
+    expect(await tablesOf("kv-off")).toBe(0);
   });
 
   test("is at most the bound of a session, and the first blocks of it", () =>
