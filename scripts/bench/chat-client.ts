@@ -58,7 +58,8 @@ export async function streamChat({ url, model }: ChatTarget, seed: number, maxTo
   return { startMs, firstMs: firstMs ?? lastMs, lastMs, numTokens };
 }
 
-async function* sseData(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+/** Data of each event of a stream. */
+export async function* sseData(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let text = "";
   for await (const bytes of body) {

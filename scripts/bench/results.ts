@@ -101,4 +101,17 @@ export interface ServerResults extends ResultHeader {
   streams: { numStreams: number; tokensPerS: Summary; ttftMs: Summary }[];
 }
 
+/** `npm run bench:sessions`: the first token of a next turn. */
+export interface SessionResults extends ResultHeader {
+  kind: "sessions";
+  model: string;
+  promptTokens: Summary;
+  restoredTtftMs: Summary;
+  recomputedTtftMs: Summary;
+  /** Of the sessions that were restored, a turn later: blocks still in the pool. */
+  residentTtftMs: Summary;
+  /** Recomputed ÷ restored, of sessions with the same history. */
+  speedup: Summary;
+}
+
 export type Results = EngineResults | PeerResults | KernelResults | MemoryResults | ServerResults;

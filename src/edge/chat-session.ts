@@ -1,6 +1,6 @@
 /**
  * One conversation: a Durable Object with its history in SQLite. The KV cache of the conversation stays in the isolate's
- * pool under the hashes of its tokens, so the next turn prefills only what is new; nothing is lost where it is gone.
+ * pool under the hashes of its tokens, and in storage for when that is gone, so the next turn prefills only what is new.
  *
  * Invariants:
  *  - one answer at a time; a message that comes meanwhile is refused with 409 and not stored;
@@ -15,11 +15,13 @@ import type { Env } from "./env.ts";
 import { turnBytes } from "./event-bytes.ts";
 import { isolateEngine } from "./isolate-engine.ts";
 import { capture, type RpcResult, toApiError } from "./rpc-result.ts";
+import { SessionKv } from "./session-kv.ts";
 import { ROW_BYTES_MAX, SessionStore } from "./session-store.ts";
 import { Turn } from "./turn.ts";
 
 export class ChatSession extends DurableObject<Env> {
   readonly #store: SessionStore;
+  readonly #kv: SessionKv;
   #turn: Turn | null = null;
   /** A message was taken and its answer has not begun: the model is loading. */
   #starting = false;
@@ -30,6 +32,7 @@ export class ChatSession extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#store = new SessionStore(ctx.storage);
+    this.#kv = new SessionKv(ctx, env, () => this.#store.exists());
     // A fresh object has no answer running: one that is still pending was cut by an eviction, a crash or a deploy.
     isolateEngine.ownerRestarted(ctx.id.toString());
     if (this.#store.exists()) this.#store.markInterrupted();
@@ -92,12 +95,17 @@ export class ChatSession extends DurableObject<Env> {
     });
   }
 
+  override async alarm(): Promise<void> {
+    await this.#kv.expire();
+  }
+
   async #begin(id: string, { content, request }: SessionMessageRequest): Promise<Turn> {
     assertFitsRow(content, "content");
     const { model: modelId, owner } = this.#store.record();
     const model = await isolateEngine.acquire(this.env, modelId);
     this.#assertExists(id); // It may have been deleted while the model was loading.
     const transcript = this.#store.transcript();
+    const salt = cacheSalt(id, owner);
     const generation = isolateEngine.generate(
       this.ctx.id.toString(),
       model,
@@ -107,18 +115,22 @@ export class ChatSession extends DurableObject<Env> {
         prompts: [{ kind: "chat", messages: [...this.#conversation(), { role: "user", content }] }],
         n: 1,
         echo: false,
-        cacheSalt: cacheSalt(id, owner),
+        cacheSalt: salt,
       },
-      transcript === null ? {} : { transcript },
+      { ...(transcript === null ? {} : { transcript }), ...this.#kv.beginTurn(model) },
     );
     try {
       const answerId = this.#store.beginTurn(content, Date.now());
       const turn = new Turn(generation, {
         sink: {
-          checkpoint: (text) => this.#store.checkpoint(answerId, text),
+          checkpoint: (text) => {
+            this.#store.checkpoint(answerId, text);
+            this.#kv.checkpoint(model, salt, () => generation.transcript().tokens);
+          },
           ended: (text, reason, ids) => {
             this.#turn = null;
             this.#store.endTurn(answerId, text, reason, ids, Date.now());
+            if (ids !== null) this.#kv.save(model, salt, ids.tokens);
             this.ctx.waitUntil(this.#publish());
           },
         },

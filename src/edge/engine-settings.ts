@@ -1,7 +1,11 @@
-/** The operator's say in how the engine runs: the variables SPECULATION and KV_PRECISION. */
+/** The operator's say in how the engine runs: the variables SPECULATION, KV_PRECISION and SESSION_KV_DAYS. */
 import { KV_PRECISIONS, type KvPrecision } from "../backends/cpu/memory-plan.ts";
 import { NUM_DRAFTS_MAX } from "../serving/draft-policy.ts";
 import type { SpeculationOption } from "../serving/speculation.ts";
+
+/** Who comes back to a chat does so within days; its blocks are computed again in seconds. */
+const SESSION_KV_DAYS = 7;
+const SESSION_KV_DAYS_MAX = 365;
 
 /** @param variable value of SPECULATION, where it is set */
 export function speculationFrom(variable: string | undefined): SpeculationOption {
@@ -23,4 +27,12 @@ export function kvPrecisionFrom(variable: string | undefined): KvPrecision | nul
   const precision = KV_PRECISIONS.find((each) => each === variable);
   if (precision !== undefined) return precision;
   throw new Error(`KV_PRECISION is '${variable}'; it must be auto or one of ${KV_PRECISIONS.join(", ")}.`);
+}
+
+/** @param variable value of SESSION_KV_DAYS, where it is set */
+export function sessionKvDaysFrom(variable: string | undefined): number {
+  if (variable === undefined) return SESSION_KV_DAYS;
+  const days = Number(variable);
+  if (variable.trim() !== "" && Number.isInteger(days) && days >= 0 && days <= SESSION_KV_DAYS_MAX) return days;
+  throw new Error(`SESSION_KV_DAYS is '${variable}'; it must be a whole number of days, 0 to ${SESSION_KV_DAYS_MAX}.`);
 }

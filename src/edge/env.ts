@@ -22,4 +22,6 @@ export interface Env {
   SPECULATION?: string;
   /** Of the KV cache: "f32", "f16", "q8" or "auto"; unset = "auto", f16 where enough of it fits, else q8. */
   KV_PRECISION?: string;
+  /** Days for which an unused session keeps its KV cache in storage, its history stays; 0 = none is kept; unset = 7. */
+  SESSION_KV_DAYS?: string;
 }

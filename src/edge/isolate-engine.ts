@@ -19,6 +19,7 @@ import type { ServedModel } from "../serving/served-model.ts";
 import { budgetFrom, JS_RESERVE_BYTES } from "./budget.ts";
 import { kvPrecisionFrom, speculationFrom } from "./engine-settings.ts";
 import type { Env } from "./env.ts";
+import { kvFingerprint } from "./kv-snapshot.ts";
 import { LoadLock, LoadSuperseded, type LoadTicket } from "./load-lock.ts";
 import { LoadedModel } from "./model-loader.ts";
 import { modelStore, type StoredModel } from "./model-store.ts";
@@ -111,6 +112,14 @@ export class IsolateEngine {
   /** null where it is not loaded in this isolate. */
   contextLengthOf(key: string): number | null {
     return this.#residents.get(key)?.loaded.model.contextLength ?? null;
+  }
+
+  /** What the KV blocks of this model depend on besides their tokens; null where it was dropped meanwhile. */
+  kvFingerprint(model: ServedModel): string | null {
+    const resident = [...this.#residents.values()].find(({ loaded }) => loaded.model === model);
+    return resident === undefined
+      ? null
+      : kvFingerprint({ modelKey: resident.stored.key, ...resident.loaded.kvLayout });
   }
 
   /** Of a model that was just acquired. */

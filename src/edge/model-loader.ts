@@ -4,6 +4,7 @@
  * again under the same limits and the requests it had not failed go on.
  */
 import { CpuBackend } from "../backends/cpu/cpu-backend.ts";
+import { ABI_VERSION } from "../backends/cpu/exports.ts";
 import type { KvPrecision } from "../backends/cpu/memory-plan.ts";
 import type { ByteSource } from "../model/byte-source.ts";
 import { ModelError } from "../model/errors.ts";
@@ -17,6 +18,7 @@ import type { SpeculationOption } from "../serving/speculation.ts";
 import { encodeChat, loadText } from "../text/index.ts";
 import { type MemoryPlan, planMemory, tokenizerBytesOf } from "./budget.ts";
 import { KERNELS } from "./kernels.ts";
+import type { KvLayout } from "./kv-snapshot.ts";
 
 /** Beyond those that run; more are told to come back. Each holds its prompt and a stream. */
 const NUM_WAITING_MAX = 64;
@@ -38,11 +40,24 @@ export interface LoadOptions {
 export class LoadedModel {
   readonly model: ServedModel;
   readonly engineName: string;
+  readonly kvLayout: Omit<KvLayout, "modelKey">;
   readonly loadMs: number;
   readonly #plan: MemoryPlan;
   #backend: CpuBackend;
 
-  private constructor(model: ServedModel, backend: CpuBackend, plan: MemoryPlan, loadMs: number) {
+  private constructor(model: ServedModel, backend: CpuBackend, spec: ModelSpec, plan: MemoryPlan, loadMs: number) {
+    const { kvPrecision, blockTokens } = plan.engine;
+    const { numLayers, numKvHeads, headDim } = spec;
+    const abiVersion = ABI_VERSION;
+    this.kvLayout = {
+      abiVersion,
+      engineName: backend.name,
+      kvPrecision,
+      blockTokens,
+      numLayers,
+      numKvHeads,
+      headDim,
+    };
     this.model = model;
     this.#backend = backend;
     this.engineName = backend.name;
@@ -82,7 +97,7 @@ export class LoadedModel {
           if (!(error instanceof BackendCrash)) console.error(`A step of '${id}' failed for ${requestIds}:`, error);
         },
       });
-      return new LoadedModel(model, backend, plan, Date.now() - startedAtMs);
+      return new LoadedModel(model, backend, spec, plan, Date.now() - startedAtMs);
     });
   }
 

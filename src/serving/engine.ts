@@ -10,6 +10,7 @@ import { overloaded } from "../protocol/errors.ts";
 import { type Backend, BackendCrash, type BackendLimits, type MaybePromise, type StepResult } from "./backend.ts";
 import { BlockManager } from "./block-manager.ts";
 import type { Drafter } from "./drafter.ts";
+import { type KvSink, type KvSource, restoreBlocks, saveBlocks } from "./kv-archive.ts";
 import type { EngineStats } from "./language-model.ts";
 import { PromptLookupDrafter } from "./prompt-lookup.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -54,6 +55,7 @@ export class Engine {
   /** null = dead, waiting for `replaceBackend`. */
   #backend: Backend | null;
   #inFlight: Promise<boolean> | null = null;
+  #numRestoredTokens = 0;
   #revival: PromiseWithResolvers<void> | null = null;
   /** Why nothing more is taken on, after `shutdown`. */
   #shutdownError: Error | null = null;
@@ -91,6 +93,7 @@ export class Engine {
       numBlocks: this.#blocks.numBlocks,
       numFreeBlocks: this.#blocks.numFreeBlocks,
       numCachedBlocks: this.#blocks.numCachedBlocks,
+      numRestoredTokens: this.#numRestoredTokens,
       ...this.#scheduler.stats,
     };
   }
@@ -132,6 +135,26 @@ export class Engine {
       (error) => this.#land(() => this.#fail(plan, error)),
     );
     return this.#inFlight;
+  }
+
+  /**
+   * Puts archived blocks of a prompt back into the pool, before it is matched there. Where that cannot be, the prompt is
+   * computed.
+   */
+  restoreBlocks(tokens: readonly number[], salt: string, archive: KvSource): void {
+    // A step under way may still write to blocks of a sequence that was aborted meanwhile, and they are free already.
+    if (this.#backend === null || this.#inFlight !== null) return;
+    const numBlocks = restoreBlocks(this.#blocks, this.#backend, tokens, salt, archive);
+    this.#numRestoredTokens += numBlocks * this.limits.blockTokens;
+  }
+
+  /**
+   * Archives the full blocks of `tokens` that are in the pool.
+   * @returns how many of them, counted from the first, the archive has now; null where there is no backend to ask
+   */
+  saveBlocks(tokens: readonly number[], salt: string, archive: KvSink): number | null {
+    if (this.#backend === null) return null;
+    return saveBlocks(this.#blocks, this.#backend, tokens, salt, archive);
   }
 
   /** Goes on with a new backend of the same limits. */

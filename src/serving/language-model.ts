@@ -7,6 +7,7 @@
  */
 import type { ChatMessage, GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
 import type { MaybePromise } from "./backend.ts";
+import type { KvSource } from "./kv-archive.ts";
 
 export interface LanguageModel {
   readonly id: string;
@@ -27,6 +28,8 @@ export interface GenerateOptions {
    * were generated and only the rest is tokenized, so that the cached prefix holds to the last token.
    */
   transcript?: Transcript;
+  /** Blocks of the prompt that are no longer in the pool are restored from it. */
+  archive?: KvSource;
 }
 
 export interface Transcript {
@@ -57,6 +60,8 @@ export interface EngineStats {
   numFreeBlocks: number;
   /** Blocks that hold reusable prefixes and no running sequence (a subset of the free ones). */
   numCachedBlocks: number;
+  /** Tokens whose keys and values came from an archive. */
+  numRestoredTokens: number;
   prefixQueriedTokens: number;
   prefixHitTokens: number;
   numPreemptions: number;

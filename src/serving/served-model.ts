@@ -8,6 +8,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Backend, BackendCrash, MaybePromise } from "./backend.ts";
 import { Engine, type EngineLimits } from "./engine.ts";
 import { TextGeneration } from "./generation.ts";
+import type { KvSink } from "./kv-archive.ts";
 import type { EngineStats, GenerateOptions, LanguageModel } from "./language-model.ts";
 import { checkTokenId, type EncodeChat, PromptEncoder } from "./prompt-encoder.ts";
 import { randomLanes, seedLanes } from "./rng-key.ts";
@@ -36,6 +37,12 @@ export interface ServedModel extends LanguageModel {
    * @returns false when there is nothing to do, or no backend to do it
    */
   step(): MaybePromise<boolean>;
+  /**
+   * Archives what the pool holds of these tokens, in full blocks.
+   * @param salt the `cacheSalt` they were computed under
+   * @returns how many blocks, counted from the first, the archive has now; null while the backend is lost
+   */
+  saveBlocks(tokens: readonly number[], salt: string, archive: KvSink): number | null;
   /** False between a crash of the backend and `replaceBackend`. */
   readonly isAlive: boolean;
   replaceBackend(backend: Backend): void;
@@ -92,8 +99,15 @@ class EngineLanguageModel implements ServedModel {
       tokenizer: this.#options.tokenizer,
       clock: this.#options.clock,
     });
+    if (options?.archive !== undefined) {
+      for (const { tokens } of prompts) this.#engine.restoreBlocks(tokens, request.cacheSalt, options.archive);
+    }
     this.#engine.add(generation.sequences);
     return generation;
+  }
+
+  saveBlocks(tokens: readonly number[], salt: string, archive: KvSink): number | null {
+    return this.#engine.saveBlocks(tokens, salt, archive);
   }
 
   step(): MaybePromise<boolean> {

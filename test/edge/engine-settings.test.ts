@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { kvPrecisionFrom, speculationFrom } from "../../src/edge/engine-settings.ts";
+import { kvPrecisionFrom, sessionKvDaysFrom, speculationFrom } from "../../src/edge/engine-settings.ts";
 
 test("SPECULATION is auto, off or a number of drafts, or an error that says so", () => {
   expect(speculationFrom(undefined)).toBe("auto");
@@ -14,4 +14,12 @@ test("KV_PRECISION is auto or a precision, or an error that names them", () => {
   expect(kvPrecisionFrom("auto")).toBeNull();
   for (const precision of ["f32", "f16", "q8"]) expect(kvPrecisionFrom(precision)).toBe(precision);
   for (const wrong of ["", "Q8", "int8"]) expect(() => kvPrecisionFrom(wrong)).toThrow("f32, f16, q8");
+});
+
+test("SESSION_KV_DAYS is a number of days, or an error that says so", () => {
+  expect(sessionKvDaysFrom(undefined)).toBe(7);
+  expect(sessionKvDaysFrom("0")).toBe(0);
+  expect(sessionKvDaysFrom("365")).toBe(365);
+  for (const wrong of ["", " ", "a week", "-1", "0.5", "366"])
+    expect(() => sessionKvDaysFrom(wrong)).toThrow(`'${wrong}'`);
 });

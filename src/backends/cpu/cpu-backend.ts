@@ -95,10 +95,7 @@ export class CpuBackend implements Backend {
   }
 
   step(batch: StepBatch): StepResult {
-    if (this.#crash !== null) throw this.#crash;
-    const exports = this.#exports;
-    const codec = this.#codec;
-    if (exports === null || codec === null) throw new Error("The backend was disposed of; load the model again.");
+    const { exports, codec } = this.#live();
     validateBatch(batch, this.limits);
     const rows: RowResult[] = [];
     for (const call of splitIntoCalls(batch, this.plan.maxLogitRows)) {
@@ -113,6 +110,18 @@ export class CpuBackend implements Backend {
     return { rows };
   }
 
+  readBlock(block: number): Uint8Array<ArrayBuffer> {
+    return this.#blockBytes(block).slice();
+  }
+
+  writeBlock(block: number, bytes: Uint8Array): void {
+    const target = this.#blockBytes(block);
+    if (bytes.length !== target.length) {
+      throw new RangeError(`A KV block has ${target.length} bytes, got ${bytes.length} for block ${block}.`);
+    }
+    target.set(bytes);
+  }
+
   dispose(): void {
     this.#exports = null;
     this.#codec = null;
@@ -122,6 +131,22 @@ export class CpuBackend implements Backend {
   crashForTest(): never {
     this.#guard(() => this.#exports?.debug_trap());
     throw new Error("The backend was disposed of; there is nothing to crash.");
+  }
+
+  #live(): { exports: CpuExports; codec: StepCodec } {
+    if (this.#crash !== null) throw this.#crash;
+    if (this.#exports !== null && this.#codec !== null) return { exports: this.#exports, codec: this.#codec };
+    throw new Error("The backend was disposed of; load the model again.");
+  }
+
+  /** A block lies in one piece (`wasm/src/kv_pool.rs`). */
+  #blockBytes(block: number): Uint8Array<ArrayBuffer> {
+    const { exports } = this.#live();
+    const { numBlocks, blockBytes, addresses } = this.plan;
+    if (!Number.isInteger(block) || block < 0 || block >= numBlocks) {
+      throw new RangeError(`KV block ${block} does not exist: the pool has blocks 0 to ${numBlocks - 1}.`);
+    }
+    return new Uint8Array(exports.memory.buffer as ArrayBuffer, addresses.kv + block * blockBytes, blockBytes);
   }
 
   #run(exports: CpuExports): void {

@@ -151,7 +151,30 @@ export class HashModelBackend implements Backend {
     for (const block of blocks) this.#states.fill(Number.NaN, block * blockTokens, (block + 1) * blockTokens);
   }
 
+  readBlock(block: number): Uint8Array<ArrayBuffer> {
+    const { states, positions } = this.#slotsOf(block);
+    const bytes = new Uint8Array(states.byteLength + positions.byteLength);
+    bytes.set(new Uint8Array(states.slice().buffer));
+    bytes.set(new Uint8Array(positions.slice().buffer), states.byteLength);
+    return bytes;
+  }
+
+  writeBlock(block: number, bytes: Uint8Array): void {
+    const { states, positions } = this.#slotsOf(block);
+    if (bytes.length !== states.byteLength + positions.byteLength) throw new RangeError(`${bytes.length} bytes.`);
+    const copy = bytes.slice().buffer;
+    states.set(new Float64Array(copy, 0, states.length));
+    positions.set(new Int32Array(copy, states.byteLength));
+  }
+
   dispose(): void {}
+
+  #slotsOf(block: number) {
+    const { blockTokens, numBlocks } = this.limits;
+    if (!(block >= 0 && block < numBlocks)) throw new RangeError(`Block ${block} does not exist.`);
+    const range = [block * blockTokens, (block + 1) * blockTokens] as const;
+    return { states: this.#states.subarray(...range), positions: this.#positions.subarray(...range) };
+  }
 
   #compute(batch: StepBatch): StepResult {
     this.#check(batch);

@@ -1,0 +1,65 @@
+/**
+ * The Worker in workerd with nothing in front of it. `wrangler dev` puts a proxy there that a deployed Worker does not
+ * have, and that takes longer than a cached turn.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { convertV4MiniflareOptions, Miniflare, Response } from "miniflare";
+import { KERNEL_SETS } from "../../src/backends/cpu/kernel-set.ts";
+import { ROOT } from "../model/paths.ts";
+
+export interface BareServer {
+  url: string;
+  stop(): Promise<void>;
+}
+
+/** @param persistTo where the objects' storage is kept @param variables of the Worker */
+export async function startBareServer(persistTo: string, variables: Record<string, string>): Promise<BareServer> {
+  const { outputFiles } = await build({
+    entryPoints: [join(ROOT, "src/edge/worker.ts")],
+    outdir: "/",
+    bundle: true,
+    write: false,
+    format: "esm",
+    target: "es2024",
+    logLevel: "error",
+    external: ["cloudflare:workers", "node:*", "*.wasm"],
+  });
+  const wasm = KERNEL_SETS.map(async (set) => {
+    const path = `wasm/pkg/runnel_${set}.wasm`;
+    return { type: "CompiledWasm" as const, path: join("/", path), contents: await readFile(join(ROOT, path)) };
+  });
+  const object = (className: string) => ({ className, useSQLite: true });
+  const options = convertV4MiniflareOptions({
+    host: "127.0.0.1",
+    port: 0,
+    modulesRoot: "/",
+    modules: [
+      { type: "ESModule", path: "/src/edge/worker.js", contents: outputFiles[0]!.text },
+      ...(await Promise.all(wasm)),
+    ],
+    compatibilityDate: "2026-11-09",
+    compatibilityFlags: ["enable_request_signal"],
+    durableObjects: {
+      CHAT_SESSION: object("ChatSession"),
+      ENGINE_LANE: object("EngineLane"),
+      SESSION_DIRECTORY: object("SessionDirectory"),
+    },
+    resourcePersistencePath: persistTo,
+    cf: false,
+    // The Worker logs every request.
+    handleStructuredLogs: () => {},
+    r2Buckets: ["MODELS"],
+    bindings: variables,
+    serviceBindings: {
+      ASSETS: async (request) => {
+        const body = await readFile(join(ROOT, "public", new URL(request.url).pathname)).catch(() => null);
+        return body === null ? new Response(null, { status: 404 }) : new Response(body);
+      },
+    },
+  });
+  const miniflare = new Miniflare(options);
+  const url = (await miniflare.ready).href.replace(/\/$/, "");
+  return { url, stop: () => miniflare.dispose() };
+}

@@ -1,0 +1,222 @@
+/**
+ * `npm run bench:sessions`: the first token of a session's next turn after the server was restarted, over HTTP: its KV
+ * cache restored from the session's storage, against the same histories computed again (SESSION_KV_DAYS=0).
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { CommandError } from "../model/errors.ts";
+import { type BareServer, startBareServer } from "./bare-server.ts";
+import { sseData } from "./chat-client.ts";
+import { parseCount, runCommand, say, writeJson } from "./command.ts";
+import { assertQuiet, describeMachine } from "./machine.ts";
+import { RESULT_VERSION, type SessionResults } from "./results.ts";
+import { pairedRatios, type Summary, summarize } from "./statistics.ts";
+import { textTable } from "./table.ts";
+
+const HELP = `Usage: npm run bench:sessions -- [options]
+
+Starts the Worker in workerd, with the demo and no proxy in front. Sessions get a long history, the server is restarted, and the
+first token of each session's next turn is timed: restored from storage, and recomputed.
+
+  --json FILE     write the results there as well
+  --tokens N      tokens of the history, about (default: 920; the demo's context is 1024)
+  --sessions N    sessions of each kind (default: 8)
+  --busy-ok       measure even where other work keeps the machine busy
+  --help          this text`;
+
+const MODEL = "runnel-demo";
+const SENTENCE = "The KV cache keeps the keys and values of all tokens so far. ";
+const NEXT = "Why?";
+/** So that a history is not one message. */
+const NUM_MESSAGES = 4;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      json: { type: "string" },
+      tokens: { type: "string", default: "920" },
+      sessions: { type: "string", default: "8" },
+      "busy-ok": { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    console.log(HELP);
+    return;
+  }
+  const tokens = parseCount("--tokens", values.tokens);
+  const numSessions = parseCount("--sessions", values.sessions, 100);
+  assertQuiet(values["busy-ok"]);
+
+  const persistTo = mkdtempSync(join(tmpdir(), "runnel-bench-sessions-"));
+  try {
+    const [restoring, recomputing] = await served(persistTo, {}, async ({ url }) => {
+      const numSentences = await sentencesFor(url, tokens);
+      const make = async () => {
+        const ids: string[] = [];
+        while (ids.length < numSessions) ids.push(await sessionWith(url, numSentences));
+        return ids;
+      };
+      return [await make(), await make()];
+    });
+    say(`${2 * numSessions} sessions have their history`);
+    const [restored, resident] = await served(persistTo, {}, async ({ url }) => {
+      await warm(url);
+      return [await nextTurns(url, restoring!), await nextTurns(url, restoring!)];
+    });
+    const recomputed = await served(persistTo, { SESSION_KV_DAYS: "0" }, async ({ url }) => {
+      await warm(url);
+      return nextTurns(url, recomputing!);
+    });
+    const results = resultsOf(
+      { restored: restored!, resident: resident!, recomputed },
+      { tokens, sessions: numSessions },
+    );
+    console.log(report(results));
+    if (values.json !== undefined) writeJson(values.json, results);
+  } finally {
+    rmSync(persistTo, { recursive: true, force: true });
+  }
+}
+
+interface Turn {
+  promptTokens: number;
+  cachedTokens: number;
+  ttftMs: number;
+}
+
+/** Runs one server over the kept state, and waits after it until what it is writing is written. */
+async function served<T>(
+  persistTo: string,
+  variables: Record<string, string>,
+  run: (server: BareServer) => Promise<T>,
+): Promise<T> {
+  const server = await startBareServer(persistTo, variables);
+  try {
+    const result = await run(server);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    return result;
+  } finally {
+    await server.stop();
+  }
+}
+
+async function sentencesFor(url: string, tokens: number): Promise<number> {
+  const promptTokens = async (numSentences: number) => {
+    const body = { model: MODEL, messages: [{ role: "user", content: SENTENCE.repeat(numSentences) }], max_tokens: 1 };
+    const response = await post(`${url}/v1/chat/completions`, body);
+    return ((await response.json()) as { usage: { prompt_tokens: number } }).usage.prompt_tokens;
+  };
+  const [few, many] = [await promptTokens(1), await promptTokens(21)];
+  return Math.floor(tokens / ((many - few) / 20));
+}
+
+async function sessionWith(url: string, numSentences: number): Promise<string> {
+  const { id } = (await (await post(`${url}/v1/sessions`, { model: MODEL })).json()) as { id: string };
+  for (let i = 0; i < NUM_MESSAGES; i++) await turn(url, id, SENTENCE.repeat(Math.floor(numSentences / NUM_MESSAGES)));
+  return id;
+}
+
+/** Loads the engine and gets its hot functions compiled. */
+async function warm(url: string): Promise<void> {
+  for (let i = 0; i < 3; i++) {
+    const messages = [{ role: "user", content: `${i} ${SENTENCE.repeat(20)}` }];
+    await (await post(`${url}/v1/chat/completions`, { model: MODEL, messages, max_tokens: 32 })).text();
+  }
+}
+
+async function nextTurns(url: string, ids: readonly string[]): Promise<Turn[]> {
+  const turns: Turn[] = [];
+  for (const id of ids) turns.push(await turn(url, id, NEXT));
+  return turns;
+}
+
+interface Usage {
+  prompt_tokens: number;
+  prompt_tokens_details: { cached_tokens: number };
+}
+
+async function turn(url: string, id: string, content: string): Promise<Turn> {
+  const startMs = performance.now();
+  const response = await post(`${url}/v1/sessions/${id}/messages`, {
+    content,
+    max_tokens: 4,
+    temperature: 0,
+    ignore_eos: true,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  let ttftMs: number | null = null;
+  let usage: Usage | null = null;
+  for await (const data of sseData(response.body!)) {
+    if (data === "[DONE]") break;
+    const chunk = JSON.parse(data) as { choices: { delta: { content?: string } }[]; usage?: Usage | null };
+    if (chunk.choices[0]?.delta.content) ttftMs ??= performance.now() - startMs;
+    usage = chunk.usage ?? usage;
+  }
+  if (ttftMs === null || usage === null) throw new CommandError(`The session ${id} gave no token.`);
+  return { promptTokens: usage.prompt_tokens, cachedTokens: usage.prompt_tokens_details.cached_tokens, ttftMs };
+}
+
+async function post(url: string, body: unknown): Promise<Response> {
+  const headers = { "content-type": "application/json" };
+  const response = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
+  if (!response.ok) throw new CommandError(`The server answers ${response.status}: ${await response.text()}`);
+  return response;
+}
+
+interface Measured {
+  restored: Turn[];
+  resident: Turn[];
+  recomputed: Turn[];
+}
+
+/** Numbers of a cache that did not work would be numbers of something else. */
+function resultsOf({ restored, resident, recomputed }: Measured, settings: Record<string, number>): SessionResults {
+  for (const [kind, turns] of Object.entries({ restored, resident })) {
+    const cold = turns.find(({ promptTokens, cachedTokens }) => cachedTokens < 0.95 * promptTokens);
+    if (cold === undefined) continue;
+    throw new CommandError(
+      `A session that should be ${kind} had ${cold.cachedTokens} of ${cold.promptTokens} tokens cached.`,
+    );
+  }
+  const warm = recomputed.find(({ cachedTokens }) => cachedTokens > 0);
+  if (warm !== undefined) throw new CommandError(`A session to be recomputed had ${warm.cachedTokens} tokens cached.`);
+  const ttft = (turns: Turn[]) => turns.map(({ ttftMs }) => ttftMs);
+  return {
+    version: RESULT_VERSION,
+    kind: "sessions",
+    takenAt: new Date().toISOString(),
+    machine: describeMachine(),
+    settings,
+    model: MODEL,
+    promptTokens: summarize(restored.map(({ promptTokens }) => promptTokens)),
+    restoredTtftMs: summarize(ttft(restored)),
+    recomputedTtftMs: summarize(ttft(recomputed)),
+    residentTtftMs: summarize(ttft(resident)),
+    speedup: summarize(pairedRatios(ttft(recomputed), ttft(restored))),
+  };
+}
+
+function report(results: SessionResults): string {
+  const { machine, model, promptTokens, restoredTtftMs, recomputedTtftMs, residentTtftMs, speedup } = results;
+  const row = (label: string, { median, q1, q3 }: Summary, unit: string) => [
+    label,
+    String(median),
+    `[${q1} … ${q3}]`,
+    unit,
+  ];
+  const rows = [
+    row("prompt", promptTokens, "tokens"),
+    row("first token, restored from storage", restoredTtftMs, "ms"),
+    row("first token, computed again", recomputedTtftMs, "ms"),
+    row("first token, still in memory", residentTtftMs, "ms"),
+    row("computed again ÷ restored", speedup, "×"),
+  ];
+  const head = `${machine.cpu}, ${machine.cores} cores, workerd ${machine.workerd}: next turn of ${model}, over HTTP. Medians.`;
+  return `${head}\n${textTable(["measure", "median", "quartiles", "unit"], rows)}`;
+}
+
+await runCommand("bench:sessions", main);

@@ -1,0 +1,110 @@
+/**
+ * Keeps a session's KV blocks in its object's storage and gives them back after an eviction, a crash or a deploy. Blocks
+ * are written after the events that told of them: the platform holds output back until a write is durable, and no reader
+ * shall wait for a cache. What could not be written, or not in time, is computed again by the next turn.
+ */
+import type { KvSource } from "../serving/kv-archive.ts";
+import type { ServedModel } from "../serving/served-model.ts";
+import { sessionKvDaysFrom } from "./engine-settings.ts";
+import type { Env } from "./env.ts";
+import { isolateEngine } from "./isolate-engine.ts";
+import { KvStore } from "./kv-store.ts";
+
+/** Before each write, for events on their way out and for the steps of others. */
+const PAUSE_MS = 5;
+/** In a long turn blocks are saved every so many tokens: a row costs the same then, and a cut turn loses no more. */
+const CHECKPOINT_TOKENS = 128;
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+interface SaveJob {
+  model: ServedModel;
+  salt: string;
+  tokens: readonly number[];
+}
+
+export class SessionKv {
+  readonly #ctx: DurableObjectState;
+  readonly #store: KvStore;
+  /** 0 = nothing is kept. */
+  readonly #keptMs: number;
+  readonly #sessionExists: () => boolean;
+  /** What is to be saved; a newer one takes its place, since it holds the older one's tokens or replaces them. */
+  #job: SaveJob | null = null;
+  #isSaving = false;
+  /** Tokens of this turn that were saved or are about to be. */
+  #numCovered = 0;
+
+  /** @param sessionExists false once it was deleted: from then on nothing is written */
+  constructor(ctx: DurableObjectState, env: Env, sessionExists: () => boolean) {
+    this.#ctx = ctx;
+    this.#store = new KvStore(ctx.storage);
+    this.#keptMs = sessionKvDaysFrom(env.SESSION_KV_DAYS) * DAY_MS;
+    this.#sessionExists = sessionExists;
+  }
+
+  /** Options of the next turn's generation. */
+  beginTurn(model: ServedModel): { archive?: KvSource } {
+    this.#numCovered = 0;
+    const fingerprint = isolateEngine.kvFingerprint(model);
+    if (fingerprint === null || this.#keptMs === 0) return {};
+    const archive = orElse(null, () => this.#store.open(fingerprint));
+    if (archive === null) return {};
+    return { archive: { read: (...block) => orElse(null, () => archive.read(...block)) } };
+  }
+
+  /** Of a turn that goes on. @param tokens all of the conversation so far; asked for only where they are needed */
+  checkpoint(model: ServedModel, salt: string, tokens: () => readonly number[]): void {
+    if (this.#keptMs === 0) return;
+    const soFar = tokens();
+    if (soFar.length - this.#numCovered >= CHECKPOINT_TOKENS) this.save(model, salt, soFar);
+  }
+
+  /** Saves the full blocks of these tokens, soon. */
+  save(model: ServedModel, salt: string, tokens: readonly number[]): void {
+    if (this.#keptMs === 0) return;
+    this.#numCovered = tokens.length;
+    this.#job = { model, salt, tokens };
+    if (!this.#isSaving) this.#ctx.waitUntil(this.#saveAll());
+  }
+
+  /** For the object's alarm. */
+  async expire(): Promise<void> {
+    const againAtMs = this.#store.expire(Date.now());
+    if (againAtMs !== null) await this.#ctx.storage.setAlarm(againAtMs);
+  }
+
+  async #saveAll(): Promise<void> {
+    this.#isSaving = true;
+    try {
+      while (this.#job !== null) {
+        await scheduler.wait(PAUSE_MS);
+        if (!this.#sessionExists()) this.#job = null;
+        if (this.#job === null || this.#saveSome(this.#job)) continue;
+        this.#job = null;
+        await this.#ctx.storage.setAlarm(Date.now() + this.#keptMs);
+      }
+    } finally {
+      this.#isSaving = false;
+    }
+  }
+
+  /** @returns true when there is more to write */
+  #saveSome({ model, salt, tokens }: SaveJob): boolean {
+    const fingerprint = isolateEngine.kvFingerprint(model);
+    if (fingerprint === null) return false;
+    const expiresAtMs = Date.now() + this.#keptMs;
+    const write = () =>
+      this.#store.save(fingerprint, expiresAtMs, (archive) => model.saveBlocks(tokens, salt, archive));
+    return orElse(false, write);
+  }
+}
+
+/** A cache that fails is an empty one, and no reason to refuse an answer. */
+function orElse<T>(value: T, run: () => T): T {
+  try {
+    return run();
+  } catch (cause) {
+    console.error("The kept KV cache of a session cannot be used; what is missing of it is computed:", cause);
+    return value;
+  }
+}
