@@ -27,6 +27,12 @@ export interface GenerateOptions {
    * were generated and only the rest is tokenized, so that the cached prefix holds to the last token.
    */
   transcript?: Transcript;
+  /**
+   * First tokens of the answer, from an earlier life of the same request with the same seed. They are computed and not
+   * drawn again; their events come again first, without logprobs, and what follows is what would have followed then.
+   * For one prompt with one choice; must leave at least one token to draw.
+   */
+  generatedTokens?: readonly number[];
 }
 
 export interface Transcript {

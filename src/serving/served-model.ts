@@ -86,6 +86,7 @@ class EngineLanguageModel implements ServedModel {
       model: this.id,
       request,
       prompts,
+      generatedTokens: options?.generatedTokens ?? [],
       maxTokens: prompts.map(({ tokens }, i) => this.#maxTokensFor(tokens.length, request, i)),
       seed: seed === null ? randomLanes(this.#options.random) : seedLanes(seed),
       engine: this.#engine,
