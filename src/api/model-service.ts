@@ -51,7 +51,11 @@ export interface SessionService {
    *
    * @param messageId the last message of it; null = all. 404 where there is no such message, 409 where it is not whole
    */
-  fork(id: string, fork: { messageId: number | null; title: string | null }, owner: string | null): Promise<SessionInfo>;
+  fork(
+    id: string,
+    fork: { messageId: number | null; title: string | null },
+    owner: string | null,
+  ): Promise<SessionInfo>;
   /** Ends the running answer and keeps what it has; false where nothing ran. */
   stop(id: string): Promise<boolean>;
 }

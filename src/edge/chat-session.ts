@@ -333,8 +333,7 @@ export class ChatSession extends DurableObject<Env> {
 
   #bytesOf({ answerId, frame, numTruncated }: StoredTurn, position: number): TurnBytes {
     const turn = this.#turn;
-    const bytes =
-      turn === null ? storedBytes(eventsFrom(this.#turns.events(), position)) : turnBytes(turn, position);
+    const bytes = turn === null ? storedBytes(eventsFrom(this.#turns.events(), position)) : turnBytes(turn, position);
     return { bytes, turn: answerId, frame, numTruncated, hasEnded: turn === null };
   }
 

@@ -16,8 +16,9 @@ export function resumingEvents(first: EventStream, reopen: (numRead: number) => 
   let isCancelled = false;
 
   async function nextOf(stream: EventStream) {
+    if (hasEnded) return null;
     const event = await stream.next();
-    if (event === null && !hasEnded) throw new Error("The object ended a stream before its last event.");
+    if (event === null) throw new Error("The object ended a stream before its last event.");
     return event;
   }
 

@@ -54,7 +54,11 @@ export class IdentifiedStream implements StreamEncoder {
   }
 
   encode(event: GenerateEvent): string {
-    const events = this.#encoder.encode(event).split(EVENT_END).slice(0, -1).map((text) => this.#identified(text));
+    const events = this.#encoder
+      .encode(event)
+      .split(EVENT_END)
+      .slice(0, -1)
+      .map((text) => this.#identified(text));
     const isLast = event.type === "done" || event.type === "error";
     // The answer ended before what the client has of it, as one does that was stopped while it was made good.
     if (isLast && this.#numEvents < this.#numSeen) return this.#leftOutEnd + events.map(({ text }) => text).join("");
