@@ -46,6 +46,12 @@ export async function* eventsOf(response: Response): AsyncGenerator<string, void
   }
 }
 
+export async function allOf<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
 /** Reads some events and leaves. */
 export async function readEvents(response: Response, numEvents: number): Promise<string[]> {
   const read: string[] = [];
