@@ -97,7 +97,7 @@ export class ChatSession extends DurableObject<Env> {
   async get(id: string): Promise<RpcResult<SessionInfo>> {
     return capture(id, () => {
       this.#assertExists(id);
-      this.ctx.waitUntil(this.#continueTurn(id).catch((cause) => void toApiError(id, cause)));
+      this.#wakeTurn(id);
       return this.#info();
     });
   }
@@ -106,7 +106,7 @@ export class ChatSession extends DurableObject<Env> {
     return capture(request.request.requestId, async () => {
       this.#assertExists(id);
       // An answer that a fault cut comes first.
-      this.ctx.waitUntil(this.#continueTurn(id).catch((cause) => void toApiError(id, cause)));
+      this.#wakeTurn(id);
       if (this.#queue.isTaken && !request.waitsForTurn) throw sessionBusy(id);
       if (this.#queue.numWaiting >= SESSION_QUEUE_MAX) throw sessionQueueFull(id, SESSION_QUEUE_MAX);
       return this.#inTurn(() => this.#begin(id, request));
@@ -146,6 +146,7 @@ export class ChatSession extends DurableObject<Env> {
   async copy(id: string, messageId: number | null): Promise<RpcResult<SessionCopy>> {
     return capture(id, () => {
       this.#assertExists(id);
+      this.#wakeTurn(id);
       const all = this.#store.messages();
       const end = messageId === null ? all.length : all.findIndex((message) => message.id === messageId) + 1;
       if (messageId !== null && end === 0) throw noSuchMessage(messageId);
@@ -222,6 +223,11 @@ export class ChatSession extends DurableObject<Env> {
     }
   }
 
+  /** `#continueTurn` for who does not wait for it. */
+  #wakeTurn(id: string): void {
+    this.ctx.waitUntil(this.#continueTurn(id).catch((cause) => void toApiError(id, cause)));
+  }
+
   /** Goes on with a turn that a fault cut, unless it runs. Where that can never be, its partial answer is the whole. */
   async #continueTurn(id: string): Promise<void> {
     if (this.#queue.isTaken || this.#store.pendingAnswerId() === null) return;
@@ -253,8 +259,7 @@ export class ChatSession extends DurableObject<Env> {
       turn.request,
       withoutOldest(messages, turn.numTruncated),
       this.#store.transcript(answerId),
-      // All but the last: it may be the one that ends the answer, and one must be left to draw.
-      log.tokenIds.slice(0, -1),
+      log.generatedTokens(),
     );
     this.#run(model, generation, turn, log);
   }

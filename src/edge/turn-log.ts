@@ -7,8 +7,7 @@ import type { FinishReason, GenerateEvent, Timings } from "../protocol/generate.
 export class TurnLog {
   readonly events: GenerateEvent[] = [];
   text = "";
-  /** Tokens given out, in order: the ending one, and those that wait for the rest of their character, are not among them. */
-  readonly tokenIds: number[] = [];
+  readonly #tokenIds: number[] = [];
   numCachedTokens = 0;
   #start: Extract<GenerateEvent, { type: "start" }> | null = null;
   #reason: FinishReason | null = null;
@@ -27,6 +26,14 @@ export class TurnLog {
     return this.#reason;
   }
 
+  /**
+   * What a generation needs to give these events again and go on. All that was given out but the last token: that one
+   * may be what ended the answer, and a generation must have something left to draw.
+   */
+  generatedTokens(): number[] {
+    return this.#tokenIds.slice(0, -1);
+  }
+
   push(event: GenerateEvent): void {
     this.events.push(event);
     if (event.type === "start") {
@@ -36,7 +43,7 @@ export class TurnLog {
     if (event.type === "delta") {
       this.text += event.text;
       // One by one: a spread of many arguments has a limit.
-      for (const id of event.tokenIds) this.tokenIds.push(id);
+      for (const id of event.tokenIds) this.#tokenIds.push(id);
     }
     if (event.type === "finish") this.#reason = event.reason;
     if (event.type === "error") this.#reason = "abort";
@@ -49,7 +56,7 @@ export class TurnLog {
     const events: GenerateEvent[] = [];
     if (this.#start === null) events.push({ type: "start", model, promptTokens, cachedTokens: 0 });
     if (this.#reason === null) events.push({ type: "finish", index: 0, reason: "abort", stop: null });
-    const usage = { promptTokens, completionTokens: this.tokenIds.length, cachedTokens: this.numCachedTokens };
+    const usage = { promptTokens, completionTokens: this.#tokenIds.length, cachedTokens: this.numCachedTokens };
     events.push({ type: "done", usage, timings });
     return events;
   }

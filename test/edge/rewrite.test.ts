@@ -138,6 +138,22 @@ describe("a message during an answer", () => {
     expect(messages.every(({ role, finish_reason }) => role === "user" || finish_reason === "length")).toBe(true);
   });
 
+  test("whose client leaves while it waits holds nobody up", async () => {
+    const { id } = await createSession(MODEL);
+    const running = await send(id, "long", 300);
+    const leaving = new AbortController();
+    const body = JSON.stringify({ content: "left", max_tokens: 4, if_busy: "queue" });
+    const headers = { "content-type": "application/json" };
+    const left = request(`/v1/sessions/${id}/messages`, { method: "POST", headers, body, signal: leaving.signal });
+    await scheduler.wait(20);
+    leaving.abort();
+    await left.catch(() => {});
+    const next = await answerOf(await send(id, "next", 6, { if_busy: "queue" }));
+    expect(next.usage.completion_tokens).toBe(6);
+    await running.text();
+    expect((await untilIdle(id)).messages.filter(({ finish_reason }) => finish_reason === "pending")).toEqual([]);
+  });
+
   test("that waits is answered when the running one is stopped, and gone with the session", async () => {
     const { id } = await createSession(MODEL);
     const running = await send(id, "long", 900);
