@@ -135,6 +135,27 @@ describe("an answer whose object is gone in the middle of it", () => {
     },
   );
 
+  test("goes on without the messages that it was begun without, after a conversation that it continued", async () => {
+    const texts: string[] = [];
+    for (const isDisturbed of [false, true]) {
+      const { id } = await createSession(MODEL);
+      await (await send(id, "a long one", 700)).text();
+      const response = await send(id, "more than fits", 300, { ...SAMPLED, truncation: "auto" });
+      expect(response.headers.get("x-runnel-truncated-messages")).toBe("2");
+      const events: string[] = [];
+      for await (const event of eventsOf(response)) {
+        events.push(event);
+        if (isDisturbed && events.length === 60) await abortAllDurableObjects();
+      }
+      texts.push(withoutNames(events.join("")));
+      await (await send(id, "and on it goes", 30, { truncation: "auto" })).text();
+      const { messages, truncated_messages } = await info(id);
+      expect(truncated_messages).toBe(2);
+      texts.push(messages.at(-1)!.content);
+    }
+    expect(texts.slice(2)).toEqual(texts.slice(0, 2));
+  });
+
   test("is busy until then: a message is refused, or waits for it", async () => {
     const { id } = await createSession(MODEL);
     await readEvents(await send(id, "first", NUM_TOKENS), 60);
