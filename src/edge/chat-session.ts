@@ -120,10 +120,7 @@ export class ChatSession extends DurableObject<Env> {
    */
   async stream(id: string, turn: number | null, position: number): Promise<RpcResult<TurnBytes | null>> {
     return capture(id, async () => {
-      this.#assertExists(id);
-      await this.#continueTurn(id);
-      while (this.#turn === null && this.#queue.isTaken) await scheduler.wait(POLL_MS);
-      this.#assertExists(id);
+      await this.#untilStarted(id, turn);
       const last = this.#turns.last();
       if (turn !== null && last?.answerId !== turn) throw streamGone(turn, last?.answerId ?? null);
       if (last === null || (turn === null && this.#turn === null)) return null;
@@ -220,6 +217,18 @@ export class ChatSession extends DurableObject<Env> {
     } catch (cause) {
       generation.abort();
       throw cause;
+    }
+  }
+
+  /** Until the turn runs that is being admitted or begun again, if it is the one that is asked for. */
+  async #untilStarted(id: string, turn: number | null): Promise<void> {
+    for (;;) {
+      this.#assertExists(id);
+      await this.#continueTurn(id);
+      this.#assertExists(id);
+      const isAsked = turn === null || turn === this.#store.pendingAnswerId();
+      if (this.#turn !== null || !this.#queue.isTaken || !isAsked) return;
+      await scheduler.wait(POLL_MS);
     }
   }
 
