@@ -187,7 +187,7 @@ describe("a stream that is taken up", () => {
 
   test("asks for what came after the last event that was read", async () => {
     const answers = [
-      id("3-1", chunk(piece("Hel"))) + id("3-2", chunk(piece("lo"))) + 'id: 3-3\ndata: {"choices":[',
+      [id("3-1", chunk(piece("Hel"))), id("3-2", chunk(piece("lo"))), 'id: 3-3\ndata: {"choices":['].join(""),
       id("3-3", chunk(finish("stop"))) + id("3-4", "data: [DONE]\n\n"),
     ];
     const { client, asked } = clientOf(() => new Response(answers.shift()!));
