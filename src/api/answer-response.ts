@@ -16,33 +16,45 @@ export interface AnswerFormat {
   stream(frame: AnswerFrame): StreamEncoder;
 }
 
-export interface AnswerPlan {
-  format: AnswerFormat;
-  style: AnswerStyle;
-  numChoices: number;
-  extra?: Readonly<Record<string, string>>;
-}
-
-export async function answerResponse(
-  context: ApiContext,
-  { clock, randomId, log }: ApiOptions,
-  { format, style, numChoices, extra }: AnswerPlan,
-  events: EventStream,
-): Promise<Response> {
-  const frame: AnswerFrame = {
+/** @param extra more top-level fields for every chunk or the body */
+export function answerFrame(
+  { clock, randomId }: ApiOptions,
+  format: AnswerFormat,
+  { includeUsage }: AnswerStyle,
+  numChoices: number,
+  extra?: Readonly<Record<string, string>>,
+): AnswerFrame {
+  return {
     id: `${format.idPrefix}-${randomId()}`,
     createdS: Math.floor(clock.nowMs() / 1000),
     numChoices,
-    includeUsage: style.includeUsage,
+    includeUsage,
     ...(extra && { extra }),
   };
-  const { signal } = context.req.raw;
-  if (!style.stream) return Response.json(format.body(await collectAnswer(events, numChoices, signal), frame));
+}
+
+/** The whole answer in one object. */
+export async function bodyResponse(
+  context: ApiContext,
+  format: AnswerFormat,
+  frame: AnswerFrame,
+  events: EventStream,
+): Promise<Response> {
+  return Response.json(format.body(await collectAnswer(events, frame.numChoices, context.req.raw.signal), frame));
+}
+
+/** The answer as it comes. */
+export function encodedResponse(
+  context: ApiContext,
+  { clock, log }: ApiOptions,
+  encoder: StreamEncoder,
+  events: EventStream,
+): Response {
   const requestId = context.get("requestId");
   const route = context.get("route");
-  return streamResponse(events, format.stream(frame), {
+  return streamResponse(events, encoder, {
     clock,
-    signal,
+    signal: context.req.raw.signal,
     describe: (cause) => toApiError(cause, requestId, route, log),
   });
 }

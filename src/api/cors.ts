@@ -4,12 +4,13 @@
  * the same site (ports do not count), `owner.ts` ignores it there.
  */
 
-const METHODS = "GET, HEAD, POST, DELETE, OPTIONS";
+const METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 const PREFLIGHT_AGE_S = 86_400;
 
 const REQUEST_HEADERS: readonly string[] = [
   "authorization",
   "content-type",
+  "last-event-id",
   "openai-beta",
   "openai-organization",
   "openai-project",
@@ -21,7 +22,7 @@ const REQUEST_HEADERS: readonly string[] = [
 const ECHOED_PREFIX = "x-stainless-";
 
 /** What a page may read of our answers, beyond the few headers that it always may. */
-const EXPOSED_HEADERS = "x-request-id, retry-after, retry-after-ms, x-should-retry";
+const EXPOSED_HEADERS = "x-request-id, retry-after, retry-after-ms, x-should-retry, x-runnel-truncated-messages";
 
 export function isPreflight(request: Request): boolean {
   return request.method === "OPTIONS" && request.headers.has("access-control-request-method");

@@ -4,7 +4,7 @@ import { chatBody, chatStream } from "../protocol/openai/chat-response.ts";
 import { decodeCompletionRequest } from "../protocol/openai/completion-request.ts";
 import { completionBody, completionStream } from "../protocol/openai/completion-response.ts";
 import type { WireRequest } from "../protocol/wire-request.ts";
-import { type AnswerFormat, answerResponse } from "./answer-response.ts";
+import { type AnswerFormat, answerFrame, bodyResponse, encodedResponse } from "./answer-response.ts";
 import type { ApiHandler, ApiOptions } from "./context.ts";
 import { readJsonBody } from "./json-body.ts";
 import type { Route } from "./routes.ts";
@@ -30,6 +30,8 @@ function generate(
     const request = decode(await readJsonBody(context.req.raw), context.get("requestId"));
     const events = await options.models.generate(request.generate, routingKeyOf(request));
     const numChoices = request.generate.prompts.length * request.generate.n;
-    return answerResponse(context, options, { format, style: request.style, numChoices }, events);
+    const frame = answerFrame(options, format, request.style, numChoices);
+    if (!request.style.stream) return bodyResponse(context, format, frame, events);
+    return encodedResponse(context, options, format.stream(frame), events);
   };
 }

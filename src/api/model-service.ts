@@ -3,6 +3,7 @@
  */
 import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
+import type { AnswerFrame } from "../protocol/openai/chunk-stream.ts";
 import type { SessionInfo, SessionSummary } from "../protocol/session-info.ts";
 
 export type { ModelInfo } from "../protocol/model-info.ts";
@@ -32,8 +33,29 @@ export interface SessionService {
   /** Throws 404 `ApiError` where there is none. */
   get(id: string): Promise<SessionInfo>;
   delete(id: string): Promise<void>;
-  /** Appends the user's message and answers; throws 409 while another answer runs. The generation outlives its reader. */
-  send(id: string, request: SessionMessageRequest): Promise<EventStream>;
+  /**
+   * Answers a question; throws 409 while another answer runs, or waits for its end where the request says so. The
+   * generation outlives its reader. What is refused leaves the history as it was.
+   */
+  send(id: string, request: SessionTurnRequest): Promise<SessionAnswer>;
+  /**
+   * Events of the last turn, all of them from the first on, and those to come. A turn that a fault cut goes on.
+   *
+   * @param turn null = the running one, if there is one
+   * @returns null where no turn runs and none was named
+   * @throws ApiError 410 for a turn whose events are not kept
+   */
+  stream(id: string, turn: number | null): Promise<SessionStream | null>;
+  /**
+   * A new session with the history of this one.
+   *
+   * @param messageId the last message of it; null = all. 404 where there is no such message, 409 where it is not whole
+   */
+  fork(
+    id: string,
+    fork: { messageId: number | null; title: string | null },
+    owner: string | null,
+  ): Promise<SessionInfo>;
   /** Ends the running answer and keeps what it has; false where nothing ran. */
   stop(id: string): Promise<boolean>;
 }
@@ -45,8 +67,38 @@ export interface SessionInit {
   title: string | null;
 }
 
-/** A `GenerateRequest` without its prompt: the session knows the conversation. */
-export interface SessionMessageRequest {
-  content: string;
+/** What a session is to answer. */
+export type SessionQuestion =
+  | { kind: "message"; content: string }
+  /** The last question once more; its answer, if it has one, is dropped. */
+  | { kind: "regenerate" }
+  /** Other words in the place of a user's message; what came after it is dropped. */
+  | { kind: "edit"; messageId: number; content: string };
+
+export interface SessionTurnRequest {
+  question: SessionQuestion;
+  /** A `GenerateRequest` without its prompt: the session knows the conversation. */
   request: Omit<GenerateRequest, "prompts" | "model" | "n" | "echo">;
+  /** Kept with the turn, so that a stream which is taken up later says the same. */
+  frame: AnswerFrame;
+  /** Wait for a running answer's end instead of being refused. */
+  waitsForTurn: boolean;
+  /** Leave the oldest turns out where the conversation does not fit the context. */
+  truncates: boolean;
+}
+
+export interface SessionAnswer {
+  events: EventStream;
+  /** Grows with every turn of the session. */
+  turn: number;
+  numTruncated: number;
+}
+
+export interface SessionStream {
+  /** From the turn's first event on. */
+  events: EventStream;
+  turn: number;
+  frame: AnswerFrame;
+  /** No event is to come: what `events` has is there at once. */
+  hasEnded: boolean;
 }

@@ -4,7 +4,7 @@ import { methodNotAllowed } from "../protocol/errors.ts";
 import type { ApiEnv, ApiHandler } from "./context.ts";
 import { errorResponse } from "./error-response.ts";
 
-type Method = "GET" | "POST" | "DELETE";
+type Method = "GET" | "POST" | "PUT" | "DELETE";
 
 export interface Route {
   path: string;

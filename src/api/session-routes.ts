@@ -2,25 +2,33 @@
  * Conversations that the server keeps. A session's id is the capability to it: whoever has the id may read, continue and
  * delete it. The list is the owner's alone (`owner.ts`).
  */
-import { notFound, unavailable } from "../protocol/errors.ts";
+import { invalidRequest, notFound, unavailable } from "../protocol/errors.ts";
 import {
+  decodeSessionFork,
   decodeSessionInit,
   decodeSessionMessage,
+  decodeSessionTurn,
   isSessionId,
+  parseMessageId,
+  type SessionTurnWireRequest,
   sessionBody,
   sessionDeletedBody,
   sessionListBody,
 } from "../protocol/sessions.ts";
-import { answerResponse } from "./answer-response.ts";
+import { type EventPosition, IdentifiedStream, parseEventId } from "../protocol/sse-ids.ts";
+import { answerFrame, bodyResponse, encodedResponse } from "./answer-response.ts";
 import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
 import { CHAT_FORMAT } from "./generation-routes.ts";
 import { readJsonBody } from "./json-body.ts";
-import type { ModelService, SessionService } from "./model-service.ts";
+import type { ModelService, SessionQuestion, SessionService } from "./model-service.ts";
 import { isOwnPage, ownerCookie, ownerOf } from "./owner.ts";
 import type { Route } from "./routes.ts";
 
 /** Histories belong in no cache. */
 const PRIVATE = { "cache-control": "no-store" };
+
+/** Messages that an answer was made without (`truncation: "auto"`). */
+const TRUNCATED_HEADER = "x-runnel-truncated-messages";
 
 export function sessionRoutes(options: ApiOptions, sessions: SessionService): Route[] {
   return [
@@ -38,6 +46,10 @@ export function sessionRoutes(options: ApiOptions, sessions: SessionService): Ro
       },
     },
     { path: "/v1/sessions/:id/messages", methods: { POST: send(options, sessions) } },
+    { path: "/v1/sessions/:id/messages/:message", methods: { PUT: edit(options, sessions) } },
+    { path: "/v1/sessions/:id/regenerate", methods: { POST: regenerate(options, sessions) } },
+    { path: "/v1/sessions/:id/stream", methods: { GET: resume(options, sessions) } },
+    { path: "/v1/sessions/:id/fork", methods: { POST: fork(sessions) } },
     {
       path: "/v1/sessions/:id/stop",
       methods: { POST: async (context) => Response.json({ stopped: await sessions.stop(sessionId(context)) }) },
@@ -68,14 +80,87 @@ function create(options: ApiOptions, sessions: SessionService): ApiHandler {
 
 function send(options: ApiOptions, sessions: SessionService): ApiHandler {
   return async (context) => {
+    const body = await readJsonBody(context.req.raw);
+    const { content, ...turn } = decodeSessionMessage(body, context.get("requestId"));
+    return answer(context, options, sessions, { kind: "message", content }, turn);
+  };
+}
+
+function edit(options: ApiOptions, sessions: SessionService): ApiHandler {
+  return async (context) => {
+    const asked = context.req.param("message") ?? "";
+    const messageId = parseMessageId(asked);
+    if (messageId === null) throw notFound(`The message '${asked.slice(0, 64)}'`);
+    const body = await readJsonBody(context.req.raw);
+    const { content, ...turn } = decodeSessionMessage(body, context.get("requestId"));
+    return answer(context, options, sessions, { kind: "edit", messageId, content }, turn);
+  };
+}
+
+function regenerate(options: ApiOptions, sessions: SessionService): ApiHandler {
+  return async (context) => {
+    const turn = decodeSessionTurn(await readJsonBody(context.req.raw, {}), context.get("requestId"));
+    return answer(context, options, sessions, { kind: "regenerate" }, turn);
+  };
+}
+
+async function answer(
+  context: ApiContext,
+  options: ApiOptions,
+  sessions: SessionService,
+  question: SessionQuestion,
+  { generate, style, waitsForTurn, truncates }: SessionTurnWireRequest,
+): Promise<Response> {
+  const id = sessionId(context);
+  const frame = answerFrame(options, CHAT_FORMAT, style, 1, { session_id: id });
+  const request = { question, request: generate, frame, waitsForTurn, truncates };
+  const { events, turn, numTruncated } = await sessions.send(id, request);
+  const response = style.stream
+    ? encodedResponse(context, options, new IdentifiedStream(CHAT_FORMAT.stream(frame), turn, 0), events)
+    : await bodyResponse(context, CHAT_FORMAT, frame, events);
+  if (numTruncated > 0) response.headers.set(TRUNCATED_HEADER, String(numTruncated));
+  return response;
+}
+
+function resume(options: ApiOptions, sessions: SessionService): ApiHandler {
+  return async (context) => {
     const id = sessionId(context);
-    const { content, generate, style } = decodeSessionMessage(
-      await readJsonBody(context.req.raw),
-      context.get("requestId"),
-    );
-    const events = await sessions.send(id, { content, request: generate });
-    const plan = { format: CHAT_FORMAT, style, numChoices: 1, extra: { session_id: id } };
-    return answerResponse(context, options, plan, events);
+    const seen = lastEvent(context);
+    const stream = await sessions.stream(id, seen?.turn ?? null);
+    if (stream === null) return nothingMore();
+    const encoder = new IdentifiedStream(CHAT_FORMAT.stream(stream.frame), stream.turn, seen?.numEvents ?? 0);
+    if (!stream.hasEnded) return encodedResponse(context, options, encoder, stream.events);
+    let text = "";
+    for (let event = await stream.events.next(); event !== null; event = await stream.events.next()) {
+      text += encoder.encode(event);
+    }
+    return text === "" ? nothingMore() : new Response(text, { headers: encoder.headers });
+  };
+}
+
+/** Also tells an `EventSource` to stop asking. */
+function nothingMore(): Response {
+  return new Response(null, { status: 204, headers: PRIVATE });
+}
+
+/** What the client has: by the header that an `EventSource` sends, or by a query for those who cannot set one. */
+function lastEvent(context: ApiContext): EventPosition | null {
+  const asked = context.req.header("last-event-id") ?? context.req.query("last_event_id") ?? "";
+  if (asked === "") return null;
+  const position = parseEventId(asked);
+  if (position !== null) return position;
+  throw invalidRequest(
+    `'last_event_id' must be the id of an event of this session, but is ${JSON.stringify(asked.slice(0, 64))}.`,
+    "last_event_id",
+  );
+}
+
+function fork(sessions: SessionService): ApiHandler {
+  return async (context) => {
+    const request = context.req.raw;
+    const asked = decodeSessionFork(await readJsonBody(request, {}));
+    const session = await sessions.fork(sessionId(context), asked, ownerOf(request));
+    return Response.json(sessionBody(session), { status: 201, headers: PRIVATE });
   };
 }
 

@@ -33,11 +33,24 @@ export function generationBytes(
   }, abort);
 }
 
-/** A turn seen by one reader; the turn goes on when the reader leaves. */
-export function turnBytes(turn: Turn): ReadableStream<Uint8Array> {
-  const reader = turn.reader();
+/**
+ * A turn seen by one reader; the turn goes on when the reader leaves.
+ *
+ * @param position events that the reader has
+ */
+export function turnBytes(turn: Turn, position: number): ReadableStream<Uint8Array> {
+  const reader = turn.reader(position);
   return bytesOf(
     () => reader.next(),
+    () => {},
+  );
+}
+
+/** Events that are all there. */
+export function storedBytes(events: readonly GenerateEvent[]): ReadableStream<Uint8Array> {
+  const rest = [...events];
+  return bytesOf(
+    async () => rest.splice(0),
     () => {},
   );
 }

@@ -2,7 +2,7 @@
  * The services that the routes see, on top of Durable Objects: stateless requests go to a lane, a session's to its own
  * object. Nothing is computed here; a Worker's invocation only carries bytes.
  */
-import type { ModelInfo, ModelService, SessionService } from "../api/model-service.ts";
+import type { EventStream, ModelInfo, ModelService, SessionService } from "../api/model-service.ts";
 import { randomHexId } from "../api/random-id.ts";
 import { unavailable } from "../protocol/errors.ts";
 import type { Env } from "./env.ts";
@@ -10,6 +10,7 @@ import { eventsFrom } from "./event-bytes.ts";
 import { isolateEngine } from "./isolate-engine.ts";
 import { FIRST_LANE, laneName } from "./lanes.ts";
 import { modelStore } from "./model-store.ts";
+import { resumingEvents } from "./resuming-events.ts";
 import { toApiError, unwrap } from "./rpc-result.ts";
 
 const NO_MODEL_RETRY_S = 60;
@@ -40,7 +41,14 @@ export function edgeModels(env: Env): ModelService {
 }
 
 export function edgeSessions(env: Env): SessionService {
+  // A stub for each call: one whose object broke stays broken.
   const session = (id: string) => env.CHAT_SESSION.getByName(id);
+  const whole = (id: string, turn: number, bytes: ReadableStream<Uint8Array>): EventStream =>
+    resumingEvents(eventsFrom(bytes), async (numRead) => {
+      const again = unwrap(await session(id).stream(id, turn, numRead));
+      if (again === null) throw new Error(`Turn ${turn} of session ${id} is gone.`);
+      return eventsFrom(again.bytes);
+    });
   return {
     async create(init, owner) {
       await modelStore.find(env, init.model);
@@ -52,7 +60,22 @@ export function edgeSessions(env: Env): SessionService {
     async delete(id) {
       unwrap(await session(id).delete(id));
     },
-    send: async (id, request) => eventsFrom(unwrap(await session(id).send(id, request))),
+    async send(id, request) {
+      const { bytes, turn, numTruncated } = unwrap(await session(id).send(id, request));
+      return { events: whole(id, turn, bytes), turn, numTruncated };
+    },
+    async stream(id, asked) {
+      const opened = unwrap(await session(id).stream(id, asked, 0));
+      if (opened === null) return null;
+      const { bytes, turn, frame, hasEnded } = opened;
+      return { events: whole(id, turn, bytes), turn, frame, hasEnded };
+    },
+    async fork(id, { messageId, title }, owner) {
+      const copy = unwrap(await session(id).copy(id, messageId));
+      const forkId = randomHexId();
+      const init = { model: copy.model, system: null, title: title ?? copy.title };
+      return unwrap(await session(forkId).create(forkId, init, owner, copy));
+    },
     stop: async (id) => unwrap(await session(id).stop(id)),
   };
 }

@@ -1,11 +1,13 @@
 /**
  * A conversation in the SQLite storage of its Durable Object: who and what it is, its messages, and the token ids of
- * the transcript so far.
+ * the transcript so far, with a mark for each answer up to which it is a transcript, too: so a history that is cut there
+ * keeps the ids that its cached KV was computed with.
  *
  * Invariants:
  *  - an object that was never created (or was deleted) holds no table at all, so that probing ids stores nothing;
  *  - a turn is written in one synchronous go, user message and pending answer together: both are there or neither;
- *  - at most one message is "pending", and only while an answer runs in memory. `markInterrupted` mends what a fault left;
+ *  - at most one message is "pending": the answer that is being generated, or that a fault cut and that may go on;
+ *  - ids of messages only grow, and none is given twice;
  *  - no row passes 2 MB (Durable Object limit; the local runtime does not enforce it, so `ROW_BYTES_MAX` does).
  */
 
@@ -54,6 +56,7 @@ export class SessionStore {
         ) STRICT;
         CREATE TABLE transcript (text TEXT NOT NULL, tokens BLOB NOT NULL) STRICT;
       `);
+      this.prepare();
       this.#sql.exec(
         "INSERT INTO session VALUES (?, ?, ?, ?, ?, ?)",
         record.id,
@@ -65,6 +68,15 @@ export class SessionStore {
       );
       if (system !== null) this.#insert("system", system, record.createdAtMs, null);
     });
+  }
+
+  /** Makes what a session of an earlier version lacks. Only for a session that exists. */
+  prepare(): void {
+    this.#sql.exec(`
+      CREATE TABLE IF NOT EXISTS transcript_mark (
+        answer_id INTEGER PRIMARY KEY, num_chars INTEGER NOT NULL, num_tokens INTEGER NOT NULL
+      ) STRICT
+    `);
   }
 
   /** Only for a session that exists. */
@@ -99,10 +111,20 @@ export class SessionStore {
       }));
   }
 
-  /** Stores the user's message and an empty answer, both or neither. Returns the answer's message id. */
-  beginTurn(content: string, nowMs: number): number {
+  /**
+   * Stores the user's message and an empty answer, both or neither.
+   *
+   * @param replaces the user's message whose place this one takes; whatever came after it is dropped
+   * @returns the answer's message id
+   */
+  beginTurn(content: string, nowMs: number, replaces: number | null = null): number {
     return this.#storage.transactionSync(() => {
-      this.#insert("user", content, nowMs, null);
+      if (replaces === null) this.#insert("user", content, nowMs, null);
+      else {
+        this.#sql.exec("UPDATE message SET content = ? WHERE id = ?", content, replaces);
+        this.#sql.exec("DELETE FROM message WHERE id > ?", replaces);
+        this.#sql.exec("DELETE FROM transcript_mark WHERE answer_id > ?", replaces);
+      }
       const answerId = this.#insert("assistant", "", nowMs, "pending");
       this.#sql.exec("UPDATE session SET updated_at_ms = ?, title = coalesce(title, ?)", nowMs, titleFrom(content));
       return answerId;
@@ -119,27 +141,64 @@ export class SessionStore {
     this.#storage.transactionSync(() => {
       this.#sql.exec("UPDATE message SET content = ?, finish_reason = ? WHERE id = ?", text, reason, answerId);
       this.#sql.exec("UPDATE session SET updated_at_ms = ?", nowMs);
-      if (transcript !== null) this.#replaceTranscript(transcript);
+      if (transcript !== null) this.#replaceTranscript(answerId, transcript);
     });
   }
 
-  transcript(): Transcript | null {
+  /**
+   * Of the conversation up to the last answer whose tokens are known.
+   *
+   * @param before only answers with a lower message id; null = all
+   */
+  transcript(before: number | null = null): Transcript | null {
     const row = this.#sql.exec("SELECT text, tokens FROM transcript").toArray()[0];
     if (row === undefined) return null;
-    return { text: row.text as string, tokens: [...new Uint32Array(row.tokens as ArrayBuffer)] };
+    const text = row.text as string;
+    const tokens = [...new Uint32Array(row.tokens as ArrayBuffer)];
+    const mark = this.#sql
+      .exec(
+        "SELECT num_chars, num_tokens FROM transcript_mark WHERE answer_id < ? ORDER BY answer_id DESC LIMIT 1",
+        before ?? Number.MAX_SAFE_INTEGER,
+      )
+      .toArray()[0];
+    // Without a mark it may be too long, and then it does no harm: it is used only for a prompt that begins with it.
+    if (mark === undefined) return { text, tokens };
+    return { text: text.slice(0, mark.num_chars as number), tokens: tokens.slice(0, mark.num_tokens as number) };
   }
 
-  /** After a fault in mid-turn: the partial answer stays, marked "abort". */
-  markInterrupted(): void {
-    this.#sql.exec("UPDATE message SET finish_reason = 'abort' WHERE finish_reason = 'pending'");
+  /** The answer that is being generated, or was when a fault came; null where there is none. */
+  pendingAnswerId(): number | null {
+    const row = this.#sql.exec("SELECT id FROM message WHERE finish_reason = 'pending'").toArray()[0];
+    return row === undefined ? null : (row.id as number);
   }
 
-  #replaceTranscript(transcript: Transcript): void {
+  /** The answer stays as far as it came. */
+  markAborted(answerId: number, nowMs: number): void {
+    this.#sql.exec("UPDATE message SET finish_reason = 'abort' WHERE id = ?", answerId);
+    this.#sql.exec("UPDATE session SET updated_at_ms = ?", nowMs);
+  }
+
+  /** Takes over the history of another session, ids and all, into one that has none. */
+  adopt(messages: readonly SessionMessage[], transcript: Transcript | null): void {
+    this.#storage.transactionSync(() => {
+      for (const { id, role, content, createdAtMs, finishReason } of messages) {
+        this.#sql.exec("INSERT INTO message VALUES (?, ?, ?, ?, ?)", id, role, content, createdAtMs, finishReason);
+      }
+      const lastAnswer = messages.findLast(({ role }) => role === "assistant");
+      if (transcript !== null && lastAnswer !== undefined) this.#replaceTranscript(lastAnswer.id, transcript);
+    });
+  }
+
+  #replaceTranscript(answerId: number, transcript: Transcript): void {
+    const before = this.transcript(answerId);
+    if (before === null || !isContinued(before, transcript)) this.#sql.exec("DELETE FROM transcript_mark");
     this.#sql.exec("DELETE FROM transcript");
     const tokens = Uint32Array.from(transcript.tokens);
     // Only a cache of how the text was tokenized: too long for a row, the next turn tokenizes anew.
     if (transcript.text.length * 3 + tokens.byteLength > ROW_BYTES_MAX) return;
     this.#sql.exec("INSERT INTO transcript VALUES (?, ?)", transcript.text, tokens.buffer);
+    const { text } = transcript;
+    this.#sql.exec("INSERT INTO transcript_mark VALUES (?, ?, ?)", answerId, text.length, tokens.length);
   }
 
   #insert(role: SessionMessage["role"], content: string, nowMs: number, finishReason: string | null): number {
@@ -154,6 +213,10 @@ export class SessionStore {
       .one();
     return row.id as number;
   }
+}
+
+function isContinued(before: Transcript, after: Transcript): boolean {
+  return after.text.startsWith(before.text) && before.tokens.every((token, i) => after.tokens[i] === token);
 }
 
 /** First line of the first message, cut at a word where that leaves most of it. */

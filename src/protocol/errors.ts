@@ -163,6 +163,32 @@ export function sessionBusy(sessionId: string): ApiError {
   });
 }
 
+/** Too many messages wait for one session's running answer. */
+export function sessionQueueFull(sessionId: string, numWaitingMax: number): ApiError {
+  return new ApiError({
+    status: 409,
+    type: INVALID,
+    code: "session_queue_full",
+    param: "if_busy",
+    message:
+      `${numWaitingMax} messages wait for session ${sessionId} already, and that is the limit. Wait for an answer or ` +
+      `POST /v1/sessions/${sessionId}/stop.`,
+  });
+}
+
+/** A stream is to be resumed whose events are gone: a later turn has taken their place. */
+export function streamGone(turn: number, lastTurn: number | null): ApiError {
+  return new ApiError({
+    status: 410,
+    type: INVALID,
+    code: "stream_gone",
+    param: "last_event_id",
+    message:
+      `The event is of turn ${turn}, but only the last turn's events are kept (${lastTurn ?? "there is none"}). GET the ` +
+      "session for what was said, or its stream without an event id for the running answer.",
+  });
+}
+
 /** The queue is full. */
 export function overloaded(numWaiting: number, numWaitingMax: number): ApiError {
   return new ApiError({

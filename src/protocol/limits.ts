@@ -77,6 +77,13 @@ export const IDENTIFIER_CHARS_MAX = 256;
 /** One line of a list. */
 export const TITLE_CHARS_MAX = 200;
 
+/** Messages of one session that wait for its running answer (`if_busy: "queue"`). Each holds a connection open that says
+ * nothing until its turn comes; a person types no more ahead. */
+export const SESSION_QUEUE_MAX = 4;
+
+/** Room that `truncation: "auto"` keeps for an answer without `max_tokens`: a paragraph or two. */
+export const TRUNCATION_ANSWER_TOKENS = 128;
+
 /** Goes into logs and back into a header. */
 export const REQUEST_ID_CHARS_MAX = 128;
 

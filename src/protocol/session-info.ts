@@ -24,4 +24,6 @@ export interface SessionInfo extends SessionSummary {
   messages: SessionMessage[];
   /** An answer is being generated right now. */
   busy: boolean;
+  /** Messages that the last answer was made without, since all would not have fitted the context. */
+  numTruncated: number;
 }

@@ -23,8 +23,24 @@ export const sessionInitSchema = z.object({
 
 const messageFieldsSchema = z.object({ ...generationShape, ...chatLogprobsShape });
 
-/** The whole body, for documentation. */
-export const sessionMessageSchema = messageFieldsSchema.extend({ content: contentSchema });
+const turnFieldsSchema = messageFieldsSchema.extend({
+  /** What to do while an answer is running: refuse with 409, or wait for its end. */
+  if_busy: z.enum(["refuse", "queue"]).nullish(),
+  /** What to do where the conversation does not fit the context: refuse with 400, or leave its oldest turns out. */
+  truncation: z.enum(["disabled", "auto"]).nullish(),
+});
+
+/** Of a message that is sent or put in another's place, for documentation. */
+export const sessionMessageSchema = turnFieldsSchema.extend({ content: contentSchema });
+
+/** Of the wish for another answer. */
+export const sessionRegenerateSchema = turnFieldsSchema;
+
+export const sessionForkSchema = z.object({
+  /** The last message of the fork; absent = all of them. */
+  message_id: z.int().min(1).nullish(),
+  title: z.string().max(TITLE_CHARS_MAX).nullish(),
+});
 
 export interface SessionInitRequest {
   model: string | null;
@@ -32,11 +48,21 @@ export interface SessionInitRequest {
   title: string | null;
 }
 
-/** The session knows the conversation and the model. */
-export interface SessionMessageWireRequest {
-  content: string;
+/** How a turn is to be made. The session knows the conversation and the model. */
+export interface SessionTurnWireRequest {
   generate: Omit<GenerateRequest, "prompts" | "model" | "n" | "echo">;
   style: AnswerStyle;
+  waitsForTurn: boolean;
+  truncates: boolean;
+}
+
+export interface SessionMessageWireRequest extends SessionTurnWireRequest {
+  content: string;
+}
+
+export interface SessionForkRequest {
+  messageId: number | null;
+  title: string | null;
 }
 
 export function decodeSessionInit(body: unknown): SessionInitRequest {
@@ -45,15 +71,31 @@ export function decodeSessionInit(body: unknown): SessionInitRequest {
 }
 
 export function decodeSessionMessage(body: unknown, requestId: string): SessionMessageWireRequest {
+  const turn = decodeSessionTurn(body, requestId);
+  return { content: decodeContent((body as Record<string, unknown>).content, ["content"]), ...turn };
+}
+
+export function decodeSessionTurn(body: unknown, requestId: string): SessionTurnWireRequest {
   const raw = validateObject(body);
   refuseUnsupported(raw, "sessions");
   checkFieldCounts(raw);
-  const fields = validate(messageFieldsSchema, raw);
+  const fields = validate(turnFieldsSchema, raw);
   return {
-    content: decodeContent(raw.content, ["content"]),
     generate: { requestId, ...generationOf(fields, null), logprobs: chatLogprobsOf(fields) },
     style: answerStyleOf(fields),
+    waitsForTurn: fields.if_busy === "queue",
+    truncates: fields.truncation === "auto",
   };
+}
+
+export function decodeSessionFork(body: unknown): SessionForkRequest {
+  const { message_id, title } = validate(sessionForkSchema, body);
+  return { messageId: message_id ?? null, title: title ?? null };
+}
+
+/** Ids of messages are numbers from 1; null for anything else. */
+export function parseMessageId(text: string): number | null {
+  return /^[1-9]\d{0,14}$/.test(text) ? Number(text) : null;
 }
 
 /** Ids are capabilities of at least 120 random bits: 22 base58, 32 hex or a UUID's 36 characters, never a guessable one. */
@@ -90,7 +132,7 @@ export function sessionBody(session: SessionInfo) {
     created_at: unixSeconds(createdAtMs),
     finish_reason: finishReason,
   }));
-  return { ...sessionSummaryBody(session), busy: session.busy, messages };
+  return { ...sessionSummaryBody(session), busy: session.busy, truncated_messages: session.numTruncated, messages };
 }
 
 export function sessionListBody(sessions: readonly SessionSummary[]) {

@@ -23,6 +23,8 @@ export interface GenerationOptions {
   model: string;
   request: GenerateRequest;
   prompts: readonly EncodedPrompt[];
+  /** See `GenerateOptions`. */
+  generatedTokens: readonly number[];
   /** Most tokens of a choice, for each prompt. */
   maxTokens: readonly number[];
   /** Seed, as two u32 lanes. */
@@ -118,6 +120,7 @@ export class TextGeneration implements Generation {
         scorePrompt: scores !== null,
         cacheSalt: request.cacheSalt,
         listener: this.#listener(prompt, promptIndex * request.n + i, scores),
+        outputTokens: this.#options.generatedTokens,
         siblings: i === 0 ? sequences.toReversed() : [],
       });
       sequences.push(sequence);
@@ -172,6 +175,8 @@ export class TextGeneration implements Generation {
       promptTokens: this.numPromptTokens,
       cachedTokens: this.#numCachedTokens(),
     });
+    const { generatedTokens } = this.#options;
+    for (const token of generatedTokens) this.#choices[0]!.push({ token, logprob: 0, top: [], logits: null });
   }
 
   #done(): void {

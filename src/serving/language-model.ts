@@ -30,6 +30,12 @@ export interface GenerateOptions {
   transcript?: Transcript;
   /** Blocks of the prompt that are no longer in the pool are restored from it. */
   archive?: KvSource;
+  /**
+   * First tokens of the answer, from an earlier life of the same request with the same seed. They are computed and not
+   * drawn again; their events come again first, without logprobs, and what follows is what would have followed then.
+   * For one prompt with one choice; must leave at least one token to draw.
+   */
+  generatedTokens?: readonly number[];
 }
 
 export interface Transcript {

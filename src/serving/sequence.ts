@@ -43,6 +43,8 @@ export interface SequenceOptions {
   scorePrompt: boolean;
   cacheSalt: string;
   listener: SequenceListener;
+  /** Tokens of an earlier life: computed again, not drawn again. Fewer than `maxTokens`; not with siblings. */
+  outputTokens?: readonly number[];
   /** Further samples of the same prompt. They are not added to the scheduler themselves. */
   siblings?: Sequence[];
 }
@@ -53,7 +55,7 @@ export type SequenceStatus = "unborn" | "waiting" | "running" | "finished";
 export class Sequence {
   readonly requestId: string;
   readonly promptTokens: readonly number[];
-  readonly outputTokens: number[] = [];
+  readonly outputTokens: number[];
   readonly maxTokens: number;
   readonly scorePrompt: boolean;
   readonly cacheSalt: string;
@@ -82,6 +84,11 @@ export class Sequence {
 
   constructor(options: SequenceOptions) {
     if (options.promptTokens.length === 0) throw new Error("A sequence needs at least one prompt token.");
+    const numOutput = options.outputTokens?.length ?? 0;
+    if (numOutput > 0 && numOutput >= options.maxTokens) {
+      throw new Error(`A sequence of at most ${options.maxTokens} tokens cannot go on after ${numOutput}.`);
+    }
+    this.outputTokens = [...(options.outputTokens ?? [])];
     this.requestId = options.requestId;
     this.promptTokens = options.promptTokens;
     this.maxTokens = options.maxTokens;

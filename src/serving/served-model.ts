@@ -93,6 +93,7 @@ class EngineLanguageModel implements ServedModel {
       model: this.id,
       request,
       prompts,
+      generatedTokens: options?.generatedTokens ?? [],
       maxTokens: prompts.map(({ tokens }, i) => this.#maxTokensFor(tokens.length, request, i)),
       seed: seed === null ? randomLanes(this.#options.random) : seedLanes(seed),
       engine: this.#engine,
@@ -100,7 +101,10 @@ class EngineLanguageModel implements ServedModel {
       clock: this.#options.clock,
     });
     if (options?.archive !== undefined) {
-      for (const { tokens } of prompts) this.#engine.restoreBlocks(tokens, request.cacheSalt, options.archive);
+      const generated = options.generatedTokens ?? [];
+      for (const { tokens } of prompts) {
+        this.#engine.restoreBlocks([...tokens, ...generated], request.cacheSalt, options.archive);
+      }
     }
     this.#engine.add(generation.sequences);
     return generation;

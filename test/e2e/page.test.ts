@@ -251,22 +251,31 @@ describe("trouble", () => {
     expect(await chat.messages.first().textContent()).toContain(QUESTION);
   });
 
-  test("the server restarts in mid-answer: what there was is kept, and the chat goes on", {
+  test("the server restarts in mid-answer: the answer goes on to its end, word for word, and so does the chat", {
     timeout: RESTART_TIMEOUT_MS,
   }, async () => {
+    const undisturbed = await open(ENDLESS);
+    await undisturbed.ask(QUESTION);
+    const [whole] = await undisturbed.settledAnswers(1);
     const chat = await open(ENDLESS);
+    const lengths = await watchGrowth(chat.page);
     await chat.ask(QUESTION);
     await waitUntil(async () => (await chat.answers.last().textContent())!.length > 200);
     const stopped = restart();
     await chat.notice.getByText("The server can’t be reached").waitFor();
+    expect((await chat.answers.last().locator(".markdown").textContent())!.length).toBeLessThan(whole!.length);
     await stopped;
-    await chat.settledAnswers(1);
-    expect(await chat.answers.first().locator(".note").textContent()).toBe("Stopped");
+    expect(await chat.settledAnswers(1)).toEqual([whole]);
+    const steps = await lengths();
+    expect(steps).toEqual(steps.toSorted((a, b) => a - b));
+    expect(await chat.answers.first().locator(".note").textContent()).toBe("Cut at the length limit");
     expect(await chat.notice.count()).toBe(0);
+    expect((await storedSession(chat)).messages).toMatchObject([{ role: "user" }, { finish_reason: "length" }]);
+    await chat.page.getByRole("button", { name: "New chat" }).click();
     await chat.ask("Go on");
     await chat.answerBegins();
     await chat.page.keyboard.press("Escape");
-    await chat.settledAnswers(2);
+    await chat.settledAnswers(1);
   });
 
   test("an address of no chat", async () => {

@@ -38,9 +38,37 @@ test("a turn: question and pending answer together, then the answer with its ids
 test("an answer that a fault cut keeps its text and is marked", () =>
   withStore((store) => {
     store.create(RECORD, null);
-    store.checkpoint(store.beginTurn("Hi", 200), "Hel");
-    store.markInterrupted();
+    const answerId = store.beginTurn("Hi", 200);
+    store.checkpoint(answerId, "Hel");
+    expect(store.pendingAnswerId()).toBe(answerId);
+    store.markAborted(answerId, 300);
     expect(store.messages().at(-1)).toMatchObject({ content: "Hel", finishReason: "abort" });
+    expect(store.pendingAnswerId()).toBeNull();
+  }));
+
+test("a history that is cut keeps the ids of what stays, and no id is given twice", () =>
+  withStore((store) => {
+    store.create(RECORD, null);
+    const first = store.beginTurn("a", 1);
+    store.endTurn(first, "A", "stop", { text: "aA", tokens: [1, 2] }, 2);
+    const second = store.beginTurn("b", 3);
+    store.endTurn(second, "B", "stop", { text: "aAbB", tokens: [1, 2, 3, 4] }, 4);
+    expect(store.transcript(second)).toEqual({ text: "aA", tokens: [1, 2] });
+    const third = store.beginTurn("c", 5, second - 1);
+    expect(third).toBeGreaterThan(second);
+    expect(store.messages().map(({ id, content }) => [id, content])).toEqual([
+      [1, "a"],
+      [first, "A"],
+      [second - 1, "c"],
+      [third, ""],
+    ]);
+    expect(store.transcript()).toEqual({ text: "aA", tokens: [1, 2] });
+    store.endTurn(third, "C", "stop", { text: "aAcC", tokens: [1, 2, 5, 6] }, 6);
+    expect(store.transcript()).toEqual({ text: "aAcC", tokens: [1, 2, 5, 6] });
+    expect(store.transcript(third)).toEqual({ text: "aA", tokens: [1, 2] });
+    // Tokenized anew from its beginning: no earlier mark holds.
+    store.endTurn(store.beginTurn("d", 7), "D", "stop", { text: "aAcCdD", tokens: [9, 8] }, 8);
+    expect(store.transcript(third)).toEqual({ text: "aAcCdD", tokens: [9, 8] });
   }));
 
 test("a failed turn keeps the transcript of the one before; a later one replaces it", () =>

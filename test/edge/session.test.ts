@@ -1,38 +1,15 @@
 /** A conversation's life, through the routes: turns, readers that leave, stops, faults, deletion. */
-import { abortAllDurableObjects, evictDurableObject } from "cloudflare:test";
+import { evictDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, test } from "vitest";
-import { addTinyModel, answerOf, chunksOf, createSession, errorOf, post, request, STREAM, statsOf } from "./stack.ts";
+import { info, send, untilIdle } from "./sessions.ts";
+import { addTinyModel, answerOf, chunksOf, createSession, errorOf, post, request, statsOf } from "./stack.ts";
 
 const MODEL = "session-tiny";
 
 beforeAll(async () => {
   await addTinyModel(MODEL);
 });
-
-const send = (id: string, content: string, numTokens: number) =>
-  post(`/v1/sessions/${id}/messages`, { content, max_tokens: numTokens, ...STREAM });
-
-/** What the routes tell of a session, as far as these tests look. */
-interface WireSession {
-  title: string;
-  busy: boolean;
-  messages: { role: string; content: string; finish_reason: string | null }[];
-}
-
-async function info(id: string): Promise<WireSession> {
-  const response = await request(`/v1/sessions/${id}`);
-  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
-  return (await response.json()) as WireSession;
-}
-
-async function untilIdle(id: string): Promise<WireSession> {
-  for (;;) {
-    const session = await info(id);
-    if (!session.busy) return session;
-    await scheduler.wait(5);
-  }
-}
 
 describe("turns", () => {
   test("the second one finds the first in the cache, and both are in the history", async () => {
@@ -137,22 +114,6 @@ describe("the object", () => {
     const second = await answerOf(await send(id, "still there?", 4));
     expect(second.usage.prompt_tokens_details.cached_tokens).toBeGreaterThanOrEqual(first.usage.prompt_tokens - 16);
     expect((await info(id)).messages).toHaveLength(4);
-  });
-
-  test("that was reset in the middle of an answer keeps what was saved of it, marked, and goes on", async () => {
-    const { id } = await createSession(MODEL);
-    const chunks = chunksOf(await send(id, "cut me off", 900));
-    let text = "";
-    for (let i = 0; i < 80; i++) text += (await chunks.next()).value?.choices[0]?.delta.content ?? "";
-    await abortAllDurableObjects();
-    await chunks.next().catch(() => {});
-    const { messages, busy } = await info(id);
-    expect(busy).toBe(false);
-    expect(messages[1]!.finish_reason).toBe("abort");
-    // Saved every 32 events; what came after the last time is lost with the object.
-    expect(messages[1]!.content.length).toBeGreaterThan(0);
-    expect(text.startsWith(messages[1]!.content) || messages[1]!.content.startsWith(text)).toBe(true);
-    expect((await answerOf(await send(id, "and now?", 4))).usage.completion_tokens).toBe(4);
   });
 
   test("is gone after DELETE, with its entry in the owner's list, also in mid-answer", async () => {

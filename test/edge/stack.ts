@@ -47,7 +47,7 @@ export async function* chunksOf(response: Response): AsyncGenerator<Chunk, void,
     text = events.pop()!;
     for (const event of events) {
       if (event.startsWith(":")) continue;
-      const data = event.replace(/^(event: .*\n)?data: /, "");
+      const data = event.replace(/^((event|id): .*\n)*data: /, "");
       if (data === "[DONE]") return;
       yield JSON.parse(data) as Chunk;
     }

@@ -2,12 +2,12 @@
  * What the page does when the reader acts: talks to the server and tells the store. One instance for the page; answers
  * of several conversations may run at once, each with its own stream. Clock and timer are injected.
  *
- * A lost stream is not a lost answer: the server goes on generating for its session, so the controller asks for the
- * session until it is done (`follow`), the same way that a reload in mid-answer finds its way back.
+ * A lost stream is not a lost answer: the server goes on generating for its session, so the controller takes the stream
+ * up where it broke, and asks until it can (`follow`); a reload in mid-answer finds its way back in the same way.
  *
  * Switching chats draws at once, not with the next frame: what is typed meanwhile belongs to the chat on screen.
  */
-import type { ChatClient } from "../net/client.ts";
+import type { AnswerStream, ChatClient } from "../net/client.ts";
 import { type Failure, failureOfException, isPassing } from "../net/failure.ts";
 import type { Action, LoadedSession } from "../state/reducer.ts";
 import type { Conversation } from "../state/state.ts";
@@ -20,6 +20,13 @@ import type { TimingMemory } from "./timing-memory.ts";
 const POLL_MS = 500;
 const POLL_MAX_MS = 4000;
 const POLL_GROWTH = 1.3;
+
+/** How far a stream was read that broke. */
+interface Broken {
+  lastEventId: string | null;
+  /** Length of the answer's text up to there. */
+  numChars: number;
+}
 
 /** After a stop the server ends the stream by itself within a token; if it does not, the page lets go. */
 const STOP_GRACE_MS = 2500;
@@ -106,7 +113,7 @@ export class ChatController {
     if (text.trim() === "" || isAnswering(conversation) || conversation.phase === "loading") return;
     this.#store.dispatch({ type: "messageSent", key: conversation.key, text });
     this.#saveDraft(conversation.key);
-    await this.#answer(conversation, text);
+    await this.#answer(conversation, (id, signal) => this.#client.sendMessage(id, text, signal));
     await this.#refreshSessions();
   }
 
@@ -120,12 +127,12 @@ export class ChatController {
 
   /** Does again what failed: fetch the chat, send what is back in the box, or ask the last question once more. */
   async retry(): Promise<void> {
-    const { key, id, failedStep, draft, messages } = this.#current;
+    const { key, id, failedStep, draft } = this.#current;
     this.#store.dispatch({ type: "failureDismissed", key });
     await this.refresh();
     if (failedStep === "loading" && id !== null) await this.reload(id);
     if (failedStep === "sending") await this.send(draft);
-    if (failedStep === "answering") await this.send(messages.findLast(({ role }) => role === "user")?.text);
+    if (failedStep === "answering") await this.#answerAgain(this.#current);
   }
 
   async stop(): Promise<void> {
@@ -158,7 +165,16 @@ export class ChatController {
     return currentConversation(this.#store.state);
   }
 
-  async #answer(conversation: Conversation, text: string): Promise<void> {
+  async #answerAgain(conversation: Conversation): Promise<void> {
+    this.#store.dispatch({ type: "answerDropped", key: conversation.key });
+    await this.#answer(conversation, (id, signal) => this.#client.regenerate(id, signal));
+    await this.#refreshSessions();
+  }
+
+  async #answer(
+    conversation: Conversation,
+    ask: (id: string, signal: AbortSignal) => Promise<AnswerStream>,
+  ): Promise<void> {
     const abort = new AbortController();
     let key = conversation.key;
     this.#streams.set(key, abort);
@@ -167,7 +183,7 @@ export class ChatController {
       this.#streams.delete(key);
       key = id;
       this.#streams.set(key, abort);
-      await this.#stream(id, text, abort.signal);
+      await this.#stream(id, () => ask(id, abort.signal));
     } catch (error) {
       this.#streams.delete(key);
       await this.#failTurn(key, failureOfException(error), abort.signal.aborted);
@@ -184,54 +200,77 @@ export class ChatController {
     return created.id;
   }
 
-  async #stream(id: string, text: string, signal: AbortSignal): Promise<void> {
-    const dispatch = (action: Action) => this.#store.dispatch(action);
-    dispatch({ type: "answerRequested", key: id, nowMs: this.#host.nowMs() });
-    const events = await this.#client.sendMessage(id, text, signal);
-    dispatch({ type: "answerStarted", key: id });
+  async #stream(id: string, ask: () => Promise<AnswerStream>): Promise<void> {
+    this.#store.dispatch({ type: "answerRequested", key: id, nowMs: this.#host.nowMs() });
+    const answer = await ask();
+    this.#store.dispatch({ type: "answerStarted", key: id });
     this.#saveDraft(id);
     // The list shows a new chat, by its name, while its first answer streams.
     void this.#refreshSessions();
+    const broken = await this.#read(id, answer, 0);
+    if (broken === null) return;
+    this.#store.dispatch({ type: "streamLost", key: id });
+    await this.#follow(id, broken);
+  }
+
+  /**
+   * Shows an answer as it comes.
+   *
+   * @param start length of the answer's text before the stream; what is on screen already is not shown again
+   * @returns null when the answer is whole
+   */
+  async #read(id: string, answer: AnswerStream, start: number): Promise<Broken | null> {
+    const dispatch = (action: Action) => this.#store.dispatch(action);
     let reason: string | null = null;
-    for await (const event of events) {
-      if (event.type === "text") dispatch({ type: "answerGrew", key: id, text: event.text, nowMs: this.#host.nowMs() });
-      else if (event.type === "usage") dispatch({ type: "usageCounted", key: id, usage: event.usage });
+    let numChars = start;
+    for await (const event of answer) {
+      if (event.type === "text") {
+        const text = event.text.slice(Math.max(this.#shownText(id).length - numChars, 0));
+        numChars += event.text.length;
+        if (text !== "") dispatch({ type: "answerGrew", key: id, text, nowMs: this.#host.nowMs() });
+      } else if (event.type === "usage") dispatch({ type: "usageCounted", key: id, usage: event.usage });
       else reason = event.reason;
     }
-    if (reason === null) return this.#recover(id);
+    if (reason === null) return { lastEventId: answer.lastEventId, numChars };
     dispatch({ type: "answerEnded", key: id, reason });
     const messages = this.#store.state.conversations[id]?.messages ?? [];
     this.#host.timings.save(
       id,
       messages.map(({ timing }) => timing),
     );
+    return null;
+  }
+
+  #shownText(id: string): string {
+    return this.#store.state.conversations[id]?.messages.at(-1)?.text ?? "";
   }
 
   #show(session: LoadedSession): void {
     this.#store.dispatch({ type: "sessionLoaded", session, timings: this.#host.timings.recall(session.id) });
   }
 
-  /** The stream is gone, the server may go on: the session knows. */
-  async #recover(id: string): Promise<void> {
-    this.#store.dispatch({ type: "streamLost", key: id });
-    await this.#follow(id);
-  }
-
-  /** Asks for the session until its answer is done. Outlives a server that restarts meanwhile. */
-  async #follow(id: string): Promise<void> {
+  /**
+   * Takes the running answer up until it is done. Outlives a server that restarts meanwhile.
+   *
+   * @param broken null = from the answer's beginning
+   */
+  async #follow(id: string, broken: Broken | null = null): Promise<void> {
     if (this.#followed.has(id)) return;
     this.#followed.add(id);
     let waitMs = POLL_MS;
-    while (this.#store.state.conversations[id]?.phase === "following") {
+    let position = broken;
+    while (this.#isFollowing(id)) {
       try {
         const session = await this.#client.session(id);
         this.#show(session);
         if (!session.isBusy) break;
+        position = await this.#resume(id, position);
       } catch (error) {
         const failure = failureOfException(error);
         if (!isPassing(failure)) this.#fail(id, failure);
         else this.#store.dispatch({ type: "troubleNoted", key: id, failure });
       }
+      if (!this.#isFollowing(id)) break;
       await this.#host.sleep(waitMs);
       waitMs = Math.min(waitMs * POLL_GROWTH, POLL_MAX_MS);
     }
@@ -239,9 +278,29 @@ export class ChatController {
     this.#saveDraft(id);
   }
 
+  /** @returns where the stream broke off; null = it gave nothing, or the whole */
+  async #resume(id: string, broken: Broken | null): Promise<Broken | null> {
+    const abort = new AbortController();
+    this.#streams.set(id, abort);
+    try {
+      const answer = await this.#client.resume(id, broken?.lastEventId ?? null, abort.signal);
+      if (answer === null) return null;
+      return await this.#read(id, answer, broken?.lastEventId ? broken.numChars : 0);
+    } finally {
+      this.#streams.delete(id);
+    }
+  }
+
+  #isFollowing(id: string): boolean {
+    return this.#store.state.conversations[id]?.phase === "following";
+  }
+
   async #failTurn(key: string, failure: Failure, isAborted: boolean): Promise<void> {
     // Let go by the reader before the server had answered: it may have taken the message all the same.
-    if (isAborted && this.#store.state.conversations[key]?.id) return this.#recover(key);
+    if (isAborted && this.#store.state.conversations[key]?.id) {
+      this.#store.dispatch({ type: "streamLost", key });
+      return this.#follow(key);
+    }
     this.#fail(key, failure);
     // Someone else's turn (another tab) is running: show it.
     if (failure.kind === "busy") await this.reload(key);

@@ -21,6 +21,14 @@ import {
 /** Calmer than the API's neutral default of 1, at which the small models that fit an isolate lose their thread. */
 const SAMPLING = { temperature: 0.4, top_p: 0.9 };
 
+const STREAM = { stream: true, stream_options: { include_usage: true }, ...SAMPLING };
+
+/** An answer as it comes. A stream that is cut ends without "end". */
+export interface AnswerStream extends AsyncIterable<AnswerEvent> {
+  /** Of what has been read; null where the server gives its events no ids. */
+  readonly lastEventId: string | null;
+}
+
 /** What the controller needs from a server. */
 export interface ChatClient {
   models(): Promise<Model[]>;
@@ -29,19 +37,33 @@ export interface ChatClient {
   /** @param model null = the server's choice */
   createSession(model: string | null): Promise<SessionSummary>;
   deleteSession(id: string): Promise<void>;
-  /** Resolves when the server has taken the message; then gives the answer. A stream that is cut ends without "end". */
-  sendMessage(id: string, content: string, signal: AbortSignal): Promise<AsyncIterable<AnswerEvent>>;
+  /** Resolves when the server has taken the message; then gives the answer. */
+  sendMessage(id: string, content: string, signal: AbortSignal): Promise<AnswerStream>;
+  /** Another answer to the last question, in the place of the last one. */
+  regenerate(id: string, signal: AbortSignal): Promise<AnswerStream>;
+  /**
+   * The running answer after an event, or from its beginning; null where there is nothing of it to come.
+   *
+   * @param lastEventId null = from the beginning
+   */
+  resume(id: string, lastEventId: string | null, signal: AbortSignal): Promise<AnswerStream | null>;
   stop(id: string): Promise<void>;
 }
 
 export function createClient(fetchOrigin: typeof fetch): ChatClient {
-  async function request(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+  async function request(
+    method: string,
+    path: string,
+    body?: unknown,
+    { signal, headers = {} }: { signal?: AbortSignal; headers?: Record<string, string> } = {},
+  ): Promise<Response> {
     let response: Response;
     try {
       response = await fetchOrigin(path, {
         method,
+        headers: { ...(body !== undefined && { "content-type": "application/json" }), ...headers },
         ...(signal && { signal }),
-        ...(body !== undefined && { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+        ...(body !== undefined && { body: JSON.stringify(body) }),
       });
     } catch {
       throw new RequestError(networkFailure());
@@ -81,9 +103,23 @@ export function createClient(fetchOrigin: typeof fetch): ChatClient {
       await request("DELETE", sessionPath(id));
     },
     async sendMessage(id, content, signal) {
-      const body = { content, stream: true, stream_options: { include_usage: true }, ...SAMPLING };
-      const response = await request("POST", `${sessionPath(id)}/messages`, body, signal);
-      return readAnswer(response.body!);
+      const response = await request("POST", `${sessionPath(id)}/messages`, { content, ...STREAM }, { signal });
+      return readAnswer(response.body!, null);
+    },
+    async regenerate(id, signal) {
+      const response = await request("POST", `${sessionPath(id)}/regenerate`, STREAM, { signal });
+      return readAnswer(response.body!, null);
+    },
+    async resume(id, lastEventId, signal) {
+      const headers: Record<string, string> = lastEventId === null ? {} : { "last-event-id": lastEventId };
+      const response = await request("GET", `${sessionPath(id)}/stream`, undefined, { signal, headers }).catch(
+        (error) => {
+          // The event is of an earlier turn: another tab has gone on.
+          if (error instanceof RequestError && error.failure.kind === "refused") return null;
+          throw error;
+        },
+      );
+      return response === null || response.status === 204 ? null : readAnswer(response.body!, lastEventId);
     },
     async stop(id) {
       await request("POST", `${sessionPath(id)}/stop`);
@@ -91,14 +127,29 @@ export function createClient(fetchOrigin: typeof fetch): ChatClient {
   };
 }
 
+function readAnswer(body: ReadableStream<Uint8Array>, lastEventId: string | null): AnswerStream {
+  const position = { lastEventId };
+  return {
+    get lastEventId() {
+      return position.lastEventId;
+    },
+    [Symbol.asyncIterator]: () => answerEvents(body, position),
+  };
+}
+
 /** A connection that breaks ends the answer early, it does not throw: the server still has the whole. */
-async function* readAnswer(body: ReadableStream<Uint8Array>): AsyncGenerator<AnswerEvent> {
+async function* answerEvents(
+  body: ReadableStream<Uint8Array>,
+  position: { lastEventId: string | null },
+): AsyncGenerator<AnswerEvent> {
   const events = readSse(body);
   try {
     while (true) {
       const next = await events.next().catch(() => null);
       if (next === null || next.done || next.value.data === "[DONE]") return;
       yield* decodeChunk(next.value.data);
+      // Once all of it is read: whoever stops in the middle of an event has not seen it.
+      position.lastEventId = next.value.lastEventId || position.lastEventId;
     }
   } finally {
     await events.return(undefined);

@@ -39,6 +39,8 @@ export type Action =
   | { type: "sessionDeleted"; id: string }
   | { type: "draftEdited"; key: string; text: string }
   | { type: "messageSent"; key: string; text: string }
+  /** The last question is asked again: its answer makes room for another one. */
+  | { type: "answerDropped"; key: string }
   /** The message itself is on its way (its session exists): the clock of the first token starts. */
   | { type: "answerRequested"; key: string; nowMs: number }
   /** The server took the message. */
@@ -92,6 +94,8 @@ function reduceConversation(conversation: Conversation, action: ConversationActi
       return { ...conversation, draft: action.text };
     case "messageSent":
       return beginTurn(conversation, action.text);
+    case "answerDropped":
+      return dropAnswer(conversation);
     case "answerRequested":
       return changeAnswer(conversation, (answer) => ({ ...answer, timing: startTiming(action.nowMs) }));
     case "answerStarted":
@@ -208,6 +212,14 @@ function beginTurn(conversation: Conversation, text: string): Conversation {
   };
 }
 
+function dropAnswer(conversation: Conversation): Conversation {
+  const last = conversation.messages.at(-1);
+  if (last?.role !== "assistant") return conversation;
+  const answer: Message = { ...last, text: "", status: "pending", timing: null };
+  const messages = [...conversation.messages.slice(0, -1), answer];
+  return { ...conversation, messages, phase: "sending", isStopping: false, failure: null, failedStep: null };
+}
+
 function changeAnswer(conversation: Conversation, f: (answer: Message) => Message): Conversation {
   const last = conversation.messages.at(-1);
   if (last?.role !== "assistant" || last.status !== "pending") return conversation;
@@ -221,7 +233,14 @@ function acceptQuestion(conversation: Conversation): Conversation {
 
 function endAnswer(conversation: Conversation, reason: string): Conversation {
   const status = statusOf(reason);
-  return { ...changeAnswer(conversation, (answer) => ({ ...answer, status })), phase: "idle", isStopping: false };
+  const { failure } = conversation;
+  const ended = changeAnswer(conversation, (answer) => ({ ...answer, status }));
+  return {
+    ...ended,
+    phase: "idle",
+    isStopping: false,
+    failure: failure !== null && isPassing(failure) ? null : failure,
+  };
 }
 
 /** `finish_reason` as an answer's status. An unknown one is an end like any other. */

@@ -8,10 +8,12 @@ import type {
   EventStream,
   ModelInfo,
   ModelService,
+  SessionAnswer,
   SessionInfo,
   SessionInit,
-  SessionMessageRequest,
   SessionService,
+  SessionStream,
+  SessionTurnRequest,
 } from "../../../src/api/model-service.ts";
 import { notFound } from "../../../src/protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../../../src/protocol/generate.ts";
@@ -110,7 +112,11 @@ export class ScriptedModels implements ModelService {
 export class ScriptedSessions implements SessionService {
   script: Step[] | Error = answer("Hello", " you");
   readonly sessions = new Map<string, SessionInfo & { owner: string | null }>();
-  readonly sent: SessionMessageRequest[] = [];
+  readonly sent: SessionTurnRequest[] = [];
+  numTruncated = 0;
+  /** What there is to take up; an Error refuses it. */
+  open: Omit<SessionStream, "events" | "frame"> | Error | null = null;
+  readonly forks: { messageId: number | null; title: string | null }[] = [];
   readonly streams: ScriptedEvents[] = [];
 
   async create({ model, system, title }: SessionInit, owner: string | null): Promise<SessionInfo> {
@@ -121,7 +127,7 @@ export class ScriptedSessions implements SessionService {
         ? []
         : [{ id: 1, role: "system" as const, content: system, createdAtMs: 1_700_000_000_000, finishReason: null }];
     const session = { id, title: title ?? "New chat", model, ...times, numMessages: messages.length };
-    this.sessions.set(id, { ...session, messages, busy: false, owner });
+    this.sessions.set(id, { ...session, messages, busy: false, numTruncated: 0, owner });
     return this.get(id);
   }
 
@@ -140,9 +146,26 @@ export class ScriptedSessions implements SessionService {
     this.sessions.delete(id);
   }
 
-  async send(id: string, request: SessionMessageRequest): Promise<EventStream> {
+  async send(id: string, request: SessionTurnRequest): Promise<SessionAnswer> {
     await this.get(id);
     this.sent.push(request);
+    return { events: this.#events(), turn: 2, numTruncated: this.numTruncated };
+  }
+
+  async stream(id: string, turn: number | null): Promise<SessionStream | null> {
+    await this.get(id);
+    if (this.open instanceof Error) throw this.open;
+    if (this.open === null || (turn === null && this.open.hasEnded)) return null;
+    return { ...this.open, events: this.#events(), frame: this.sent.at(-1)!.frame };
+  }
+
+  async fork(id: string, fork: { messageId: number | null; title: string | null }, owner: string | null) {
+    const { model } = await this.get(id);
+    this.forks.push(fork);
+    return this.create({ model, system: null, title: fork.title }, owner);
+  }
+
+  #events(): ScriptedEvents {
     if (this.script instanceof Error) throw this.script;
     const events = new ScriptedEvents(this.script);
     this.streams.push(events);

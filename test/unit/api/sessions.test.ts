@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { sessionBusy } from "../../../src/protocol/errors.ts";
-import { readSse } from "../protocol/sse-reader.ts";
+import { sessionBusy, streamGone } from "../../../src/protocol/errors.ts";
+import { readSse, withoutIds } from "../protocol/sse-reader.ts";
 import { errorOf, type Host, ORIGIN, scriptedHost } from "./scripted-host.ts";
 
 let host: Host;
@@ -59,12 +59,17 @@ describe("a session", () => {
     };
     const response = await host.post(`/v1/sessions/${id}/messages`, body);
     expect(response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
-    const { chunks } = readSse(await response.text());
+    const { chunks } = readSse(withoutIds(await response.text(), 2));
     for (const chunk of chunks) expect(chunk).toMatchObject({ object: "chat.completion.chunk", session_id: id });
     expect(chunks.map(({ choices }) => choices[0]?.delta?.content ?? "").join("")).toBe("Hello you");
     expect(chunks.at(-1)!.usage).toMatchObject({ prompt_tokens_details: { cached_tokens: 4 } });
     expect(host.sessions.sent).toMatchObject([
-      { content: "Hi", request: { sampling: { temperature: 0 }, maxTokens: 5 } },
+      {
+        question: { kind: "message", content: "Hi" },
+        request: { sampling: { temperature: 0 }, maxTokens: 5 },
+        waitsForTurn: false,
+        truncates: false,
+      },
     ]);
   });
 
@@ -98,17 +103,128 @@ describe("a session", () => {
     ["DELETE", ""],
     ["POST", "/messages"],
     ["POST", "/stop"],
+    ["POST", "/regenerate"],
+    ["POST", "/fork"],
+    ["PUT", "/messages/1"],
+    ["GET", "/stream"],
   ])("that does not exist: %s …%s is a 404", async (method, rest) => {
     for (const id of ["0".repeat(32), "x", "%2e%2e%2f", "0".repeat(500)]) {
       const response = await host.app.request(`${ORIGIN}/v1/sessions/${id}${rest}`, {
         method,
-        ...(method === "POST" && { body: '{"content":"x"}', headers: { "content-type": "application/json" } }),
+        ...((method === "POST" || method === "PUT") && {
+          body: '{"content":"x"}',
+          headers: { "content-type": "application/json" },
+        }),
       });
       expect(response.status).toBe(404);
       const error = await errorOf(response);
       expect(error.code).toBe("not_found");
       expect(error.message.length).toBeLessThan(120);
     }
+  });
+});
+
+describe("a stream that is taken up", () => {
+  async function cut(): Promise<{ id: string; whole: string; resume: (lastEventId?: string) => Promise<Response> }> {
+    const { id } = await create();
+    const body = { content: "Hi", stream: true, stream_options: { include_usage: true } };
+    const whole = await (await host.post(`/v1/sessions/${id}/messages`, body)).text();
+    host.sessions.open = { turn: 2, hasEnded: false };
+    const resume = async (lastEventId?: string) =>
+      get(`/v1/sessions/${id}/stream`, lastEventId === undefined ? {} : { "last-event-id": lastEventId });
+    return { id, whole, resume };
+  }
+
+  test("goes on after any event with the same bytes, while the turn runs and after it", async () => {
+    const { id, whole, resume } = await cut();
+    const events = whole.split(/(?<=\n\n)/);
+    expect(events).toHaveLength(6);
+    for (const hasEnded of [false, true]) {
+      host.sessions.open = { turn: 2, hasEnded };
+      for (let numSeen = 1; numSeen < events.length; numSeen++) {
+        const rest = events.slice(numSeen).join("");
+        const response = await resume(`2-${numSeen}`);
+        expect(response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
+        expect(await response.text()).toBe(rest);
+        expect(await (await get(`/v1/sessions/${id}/stream?last_event_id=2-${numSeen}`)).text()).toBe(rest);
+      }
+    }
+  });
+
+  test("begins with the running turn's first event where none is named", async () => {
+    const { whole, resume } = await cut();
+    expect(await (await resume()).text()).toBe(whole);
+  });
+
+  test("is a 204 where there is nothing more: no turn runs, or all of it has been read", async () => {
+    const { resume } = await cut();
+    host.sessions.open = { turn: 2, hasEnded: true };
+    for (const response of [await resume(), await resume("2-6")]) {
+      expect([response.status, await response.text()]).toEqual([204, ""]);
+    }
+  });
+
+  test("is refused for an event of another turn, and for what is no event's id", async () => {
+    const { resume } = await cut();
+    host.sessions.open = streamGone(1, 2);
+    const gone = await resume("1-3");
+    expect([gone.status, (await errorOf(gone)).code]).toEqual([410, "stream_gone"]);
+    for (const id of ["x", "2", "2-", "0-1", "2-0", "-1-1", "1e3-1", "9".repeat(40)]) {
+      const refused = await resume(id);
+      expect([refused.status, (await errorOf(refused)).param]).toEqual([400, "last_event_id"]);
+    }
+  });
+});
+
+describe("a history that is rewritten", () => {
+  test("another answer, other words, and how to wait and to make room", async () => {
+    const { id } = await create();
+    host.sessions.numTruncated = 4;
+    const again = await host.post(`/v1/sessions/${id}/regenerate`, "");
+    expect(await again.json()).toMatchObject({ object: "chat.completion", session_id: id });
+    expect(again.headers.get("x-runnel-truncated-messages")).toBe("4");
+    host.sessions.numTruncated = 0;
+    const body = { content: "Better", if_busy: "queue", truncation: "auto", stream: true };
+    const edited = await host.post(`/v1/sessions/${id}/messages/3`, body, { method: "PUT" });
+    expect(edited.headers.has("x-runnel-truncated-messages")).toBe(false);
+    expect(readSse(withoutIds(await edited.text(), 2)).chunks.length).toBeGreaterThan(2);
+    expect(host.sessions.sent).toMatchObject([
+      { question: { kind: "regenerate" }, waitsForTurn: false, truncates: false },
+      { question: { kind: "edit", messageId: 3, content: "Better" }, waitsForTurn: true, truncates: true },
+    ]);
+  });
+
+  test.each([
+    ["PUT", "/messages/x", { content: "a" }, 404, null],
+    ["PUT", "/messages/0", { content: "a" }, 404, null],
+    ["PUT", "/messages/1", {}, 400, "content"],
+    ["POST", "/messages", { content: "a", if_busy: "wait" }, 400, "if_busy"],
+    ["POST", "/messages", { content: "a", truncation: true }, 400, "truncation"],
+    ["POST", "/regenerate", { temperature: 9 }, 400, "temperature"],
+    ["POST", "/fork", { message_id: "2" }, 400, "message_id"],
+    ["POST", "/fork", { message_id: 0 }, 400, "message_id"],
+  ])("%s …%s with %j is a %i", async (method, rest, body, status, param) => {
+    const { id } = await create();
+    const response = await host.post(`/v1/sessions/${id}${rest}`, body, { method });
+    expect([response.status, (await errorOf(response)).param]).toEqual([status, param]);
+    expect(host.sessions.sent).toEqual([]);
+  });
+
+  test("a fork is a new session of whoever asks for it", async () => {
+    const { id } = await create();
+    const response = await host.post(
+      `/v1/sessions/${id}/fork`,
+      { message_id: 2 },
+      { headers: { "x-runnel-owner": OWNER } },
+    );
+    const fork = (await response.json()) as { id: string };
+    expect([response.status, fork.id === id]).toEqual([201, false]);
+    expect(await listed({ "x-runnel-owner": OWNER })).toEqual([fork.id]);
+    await host.post(`/v1/sessions/${id}/fork`, "");
+    expect(host.sessions.forks).toEqual([
+      { messageId: 2, title: null },
+      { messageId: null, title: null },
+    ]);
   });
 });
 

@@ -29,6 +29,8 @@ function draftingGladly(backend: Backend): Backend {
     memory,
     rowCost: 0.25,
     step: (batch) => backend.step(batch),
+    readBlock: (block) => backend.readBlock(block),
+    writeBlock: (block, bytes) => backend.writeBlock(block, bytes),
     dispose: () => backend.dispose(),
   };
 }

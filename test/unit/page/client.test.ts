@@ -8,12 +8,19 @@ interface Asked {
   method: string;
   path: string;
   body: unknown;
+  lastEventId?: string;
 }
 
 function clientOf(answer: (asked: Asked) => Response | Promise<Response>) {
   const asked: Asked[] = [];
   const client = createClient((async (path: string, init: RequestInit) => {
-    const request = { method: init.method!, path, body: init.body ? JSON.parse(init.body as string) : undefined };
+    const lastEventId = new Headers(init.headers).get("last-event-id");
+    const request: Asked = {
+      method: init.method!,
+      path,
+      body: init.body ? JSON.parse(init.body as string) : undefined,
+      ...(lastEventId !== null && { lastEventId }),
+    };
     asked.push(request);
     return answer(request);
   }) as typeof fetch);
@@ -171,6 +178,41 @@ describe("an answer", () => {
       answerOf(chunk(piece("a")), `data: ${JSON.stringify(error)}\n\n`, "data: [DONE]\n\n"),
     );
     expect(failed).toMatchObject({ kind: "interrupted", detail: "The engine was rebuilt. Ask again." });
+  });
+});
+
+describe("a stream that is taken up", () => {
+  const { signal } = new AbortController();
+  const id = (id: string, event: string) => `id: ${id}\n${event}`;
+
+  test("asks for what came after the last event that was read", async () => {
+    const answers = [
+      [id("3-1", chunk(piece("Hel"))), id("3-2", chunk(piece("lo"))), 'id: 3-3\ndata: {"choices":['].join(""),
+      id("3-3", chunk(finish("stop"))) + id("3-4", "data: [DONE]\n\n"),
+    ];
+    const { client, asked } = clientOf(() => new Response(answers.shift()!));
+    const broken = await client.sendMessage("s1", "Hi", signal);
+    expect(broken.lastEventId).toBeNull();
+    expect(await collect(broken)).toHaveLength(2);
+    expect(broken.lastEventId).toBe("3-2");
+    const resumed = (await client.resume("s1", broken.lastEventId, signal))!;
+    expect(resumed.lastEventId).toBe("3-2");
+    expect(await collect(resumed)).toEqual([{ type: "end", reason: "stop" }]);
+    expect(asked[1]).toEqual({ method: "GET", path: "/v1/sessions/s1/stream", body: undefined, lastEventId: "3-2" });
+  });
+
+  test("from the beginning, with another answer, and where there is nothing", async () => {
+    const gone = () => Response.json({ error: { message: "Gone.", code: "stream_gone" } }, { status: 410 });
+    const answers = [new Response(null, { status: 204 }), gone(), new Response(chunk(piece("a")))];
+    const { client, asked } = clientOf(() => answers.shift()!);
+    expect(await client.resume("s1", null, signal)).toBeNull();
+    expect(await client.resume("s1", "2-9", signal)).toBeNull();
+    expect(await collect(await client.regenerate("s1", signal))).toEqual([{ type: "text", text: "a" }]);
+    expect(asked.map(({ method, path, lastEventId }) => [method, path, lastEventId])).toEqual([
+      ["GET", "/v1/sessions/s1/stream", undefined],
+      ["GET", "/v1/sessions/s1/stream", "2-9"],
+      ["POST", "/v1/sessions/s1/regenerate", undefined],
+    ]);
   });
 });
 

@@ -238,7 +238,7 @@ describe("nothing typed is lost", () => {
 });
 
 describe("a lost stream is not a lost answer", () => {
-  test("the session is asked until it is done, and what streamed does not shrink", async () => {
+  test("it is taken up where it broke, and what streamed does not shrink", async () => {
     await send("Hi");
     client.turns[0]!.write("Hello");
     await settle();
@@ -248,9 +248,17 @@ describe("a lost stream is not a lost answer", () => {
     await settle();
     expect(page.current().phase).toBe("following");
     expect(transcript()).toEqual(["user: Hi", "assistant: Hello (pending)"]);
-    session.messages[1]!.text = "Hello world";
-    client.turns[0]!.end();
+    session.messages[1]!.text = "Hello";
+    client.turns[0]!.write(" wor");
+    await settle();
+    client.turns[0]!.cut();
+    client.turns[0]!.write("ld");
+    await settle();
+    expect(transcript()).toEqual(["user: Hi", "assistant: Hello wor (pending)"]);
     await page.wake();
+    client.turns[0]!.end();
+    await settle();
+    expect(client.log.filter((entry) => entry.startsWith("resume"))).toEqual(["resume s1 1", "resume s1 2"]);
     expect(transcript()).toEqual(["user: Hi", "assistant: Hello world"]);
     expect(page.current().phase).toBe("idle");
   });
@@ -315,7 +323,12 @@ describe("a lost stream is not a lost answer", () => {
     expect(page.current().failure).toMatchObject({ kind: "interrupted", detail: "The engine was rebuilt." });
     void page.controller.retry();
     await settle();
-    expect(transcript().slice(2)).toEqual(["user: Hi", "assistant:  (pending)"]);
+    expect(transcript()).toEqual(["user: Hi", "assistant:  (pending)"]);
+    expect(client.log).toContain("regenerate s1");
+    client.turns[1]!.write("Hello.");
+    client.turns[1]!.end();
+    await settle();
+    expect(transcript()).toEqual(["user: Hi", "assistant: Hello."]);
   });
 });
 

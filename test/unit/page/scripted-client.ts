@@ -2,7 +2,7 @@
  * A server in memory that keeps sessions as the real one does, and answers when the test says so: each message waits
  * in `turns` until the test streams, ends or breaks it.
  */
-import type { ChatClient } from "../../../src/page/net/client.ts";
+import type { AnswerStream, ChatClient } from "../../../src/page/net/client.ts";
 import { type Failure, failure, networkFailure, RequestError } from "../../../src/page/net/failure.ts";
 import type { AnswerEvent } from "../../../src/page/net/wire.ts";
 import { type LoadedSession, statusOf } from "../../../src/page/state/reducer.ts";
@@ -10,8 +10,10 @@ import { type LoadedSession, statusOf } from "../../../src/page/state/reducer.ts
 export class Turn {
   readonly session: LoadedSession;
   readonly signal: AbortSignal;
-  #events: (AnswerEvent | Failure | "cut")[] = [];
-  #wake = () => {};
+  readonly #events: (AnswerEvent | Failure)[] = [];
+  #isOver = false;
+  #numCuts = 0;
+  #waiting: (() => void)[] = [];
 
   constructor(session: LoadedSession, signal: AbortSignal) {
     this.session = session;
@@ -30,13 +32,14 @@ export class Turn {
     this.session.isBusy = false;
     this.session.messages.at(-1)!.status = statusOf(reason);
     this.#push({ type: "end", reason });
+    this.#isOver = true;
     this.#push({ type: "usage", usage: { promptTokens: 10, completionTokens: 5, cachedTokens: 3 } });
-    this.#push("cut");
   }
 
   /** The connection breaks; the session goes on. */
   cut(): void {
-    this.#push("cut");
+    this.#numCuts++;
+    this.#wake();
   }
 
   fail(reason: Failure): void {
@@ -45,19 +48,36 @@ export class Turn {
     this.#push(reason);
   }
 
-  async *events(): AsyncGenerator<AnswerEvent> {
-    while (true) {
-      const event = this.#events.shift();
-      if (event === undefined) await new Promise<void>((resolve) => (this.#wake = resolve));
-      else if (event === "cut") return;
-      else if ("kind" in event) throw new RequestError(event);
-      else yield event;
-    }
+  /** @param position events that the reader has; their number is the last one's id */
+  stream(position: number): AnswerStream {
+    let numRead = position;
+    const numCuts = this.#numCuts;
+    const next = async (): Promise<AnswerEvent | null> => {
+      while (numRead === this.#events.length || numCuts < this.#numCuts) {
+        if (numCuts < this.#numCuts || this.#isOver) return null;
+        await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      }
+      const event = this.#events[numRead++]!;
+      if ("kind" in event) throw new RequestError(event);
+      return event;
+    };
+    return {
+      get lastEventId() {
+        return numRead === 0 ? null : String(numRead);
+      },
+      async *[Symbol.asyncIterator]() {
+        for (let event = await next(); event !== null; event = await next()) yield event;
+      },
+    };
   }
 
-  #push(event: AnswerEvent | Failure | "cut"): void {
+  #push(event: AnswerEvent | Failure): void {
     this.#events.push(event);
     this.#wake();
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }
 
@@ -112,9 +132,23 @@ export class ScriptedClient implements ChatClient {
     );
     session.isBusy = true;
     session.title = session.messages[0]!.text;
-    const turn = new Turn(session, signal);
-    this.turns.push(turn);
-    return turn.events();
+    return this.#begin(session, signal);
+  }
+
+  async regenerate(id: string, signal: AbortSignal) {
+    this.#note(`regenerate ${id}`);
+    const session = this.#find(id);
+    session.messages.splice(-1, 1, { role: "assistant", text: "", status: "pending" });
+    session.isBusy = true;
+    return this.#begin(session, signal);
+  }
+
+  async resume(id: string, lastEventId: string | null, signal: AbortSignal) {
+    this.#note(`resume ${id} ${lastEventId}`);
+    const turn = this.turns.findLast(({ session }) => session.id === id && session.isBusy);
+    if (turn === undefined) return null;
+    signal.addEventListener("abort", () => turn.cut());
+    return turn.stream(Number(lastEventId ?? 0));
   }
 
   async stop(id: string) {
@@ -124,6 +158,12 @@ export class ScriptedClient implements ChatClient {
 
   breakDown(name = ""): void {
     this.broken = { name, reason: networkFailure() };
+  }
+
+  #begin(session: LoadedSession, signal: AbortSignal): AnswerStream {
+    const turn = new Turn(session, signal);
+    this.turns.push(turn);
+    return turn.stream(0);
   }
 
   #find(id: string): LoadedSession {

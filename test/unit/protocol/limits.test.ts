@@ -63,7 +63,13 @@ test.each(CASES)("%s bounds %s", (name, param, accept, step = 1) => {
 });
 
 test("every bound has a case, here or where it is enforced", () => {
-  const elsewhere = ["BODY_BYTES_MAX", "REQUEST_ID_CHARS_MAX", "KEEP_ALIVE_MS"];
+  const elsewhere = [
+    "BODY_BYTES_MAX",
+    "REQUEST_ID_CHARS_MAX",
+    "KEEP_ALIVE_MS",
+    "SESSION_QUEUE_MAX",
+    "TRUNCATION_ANSWER_TOKENS",
+  ];
   expect(new Set([...CASES.map(([name]) => name), ...elsewhere])).toEqual(new Set(Object.keys(limits)));
 });
 

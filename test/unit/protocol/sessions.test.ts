@@ -85,9 +85,10 @@ test("bodies count time in seconds", () => {
   };
   const message = { id: 1, role: "user" as const, content: "hi", createdAtMs: 1_700_000_000_000, finishReason: null };
   expect(sessionListBody([SESSION])).toEqual({ object: "list", data: [summary] });
-  expect(sessionBody({ ...SESSION, busy: true, messages: [message] })).toEqual({
+  expect(sessionBody({ ...SESSION, busy: true, numTruncated: 2, messages: [message] })).toEqual({
     ...summary,
     busy: true,
+    truncated_messages: 2,
     messages: [{ id: 1, role: "user", content: "hi", created_at: 1_700_000_000, finish_reason: null }],
   });
 });

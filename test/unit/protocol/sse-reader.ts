@@ -24,6 +24,18 @@ export interface ReadStream {
   error: { message: string; type: string; param: string | null; code: string | null } | null;
 }
 
+/** A session's stream without the ids of its events, which come with each of them, one after another. */
+export function withoutIds(text: string, turn: number, first = 1): string {
+  const events = text.split(/(?<=\n\n)/).filter((event) => event !== "");
+  return events
+    .map((event, i) => {
+      const id = `id: ${turn}-${first + i}\n`;
+      expect(event.slice(0, id.length)).toBe(id);
+      return event.slice(id.length);
+    })
+    .join("");
+}
+
 /** Each event is one `data:` line and a blank line, the last is `[DONE]` and comes once. */
 export function readSse(text: string): ReadStream {
   expect(text.endsWith("\n\n")).toBe(true);

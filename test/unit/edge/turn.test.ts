@@ -1,0 +1,105 @@
+/** A turn over a scripted generation: what storage and readers get, from the beginning and after a fault. */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { Turn, type TurnReader } from "../../../src/edge/turn.ts";
+import { TurnLog } from "../../../src/edge/turn-log.ts";
+import { internalError } from "../../../src/protocol/errors.ts";
+import { EventOrder } from "../../../src/protocol/event-order.ts";
+import type { GenerateEvent } from "../../../src/protocol/generate.ts";
+import { delta, done, eventStreams, finish, start } from "../protocol/events.ts";
+
+const WHOLE = [start(), ...Array.from({ length: 100 }, (_, i) => delta(`${i} `)), finish(), done()];
+const TIMINGS = { queueMs: 0, ttftMs: 0, totalMs: 0 };
+
+/** Gives `WHOLE` in batches, each when the test lets it. */
+function turnAfter(numKnown: number, batchSize: number) {
+  const rest = [...WHOLE];
+  const saved: GenerateEvent[] = WHOLE.slice(0, numKnown);
+  const calls: string[] = [];
+  let release = () => {};
+  const generation = {
+    requestId: "r",
+    numPromptTokens: 7,
+    next: () => null,
+    poll: () => null,
+    abort: () => void calls.push("abort"),
+    transcript: () => ({ text: "", tokens: [] }),
+  };
+  const sink = {
+    checkpoint: (_text: string, events: GenerateEvent[]) => {
+      calls.push(`checkpoint ${events.length}`);
+      saved.push(...events);
+    },
+    ended: (text: string, reason: string, _transcript: unknown, events: GenerateEvent[]) => {
+      calls.push(`ended ${reason} ${text.length}`);
+      saved.push(...events);
+    },
+  };
+  const host = {
+    model: "demo",
+    sink,
+    nextEvents: async () => {
+      await new Promise<void>((resolve) => (release = resolve));
+      return rest.splice(0, batchSize);
+    },
+    describe: () => internalError("r"),
+    nowMs: () => 0,
+  };
+  const turn = new Turn(generation, host, new TurnLog(saved));
+  const step = async () => {
+    release();
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  return { turn, step, saved, calls, rest };
+}
+
+async function readAll(reader: TurnReader): Promise<GenerateEvent[]> {
+  const all: GenerateEvent[] = [];
+  for (let events = await reader.next(); events.length > 0; events = await reader.next()) all.push(...events);
+  return all;
+}
+
+test.each([0, 1, 40, 100])(
+  "storage and every reader have the whole, each event once (after %i known)",
+  async (numKnown) => {
+    const { turn, step, saved, calls, rest } = turnAfter(numKnown, 7);
+    const readers = [0, 13, 60].map((position) => readAll(turn.reader(position)));
+    const running = turn.run();
+    while (rest.length > 0) await step();
+    await running;
+    const [whole, ...later] = await Promise.all([...readers, readAll(turn.reader(99))]);
+    expect(whole).toEqual(WHOLE);
+    expect(later).toEqual([WHOLE.slice(13), WHOLE.slice(60), WHOLE.slice(99)]);
+    expect(saved).toEqual(WHOLE);
+    expect(calls.filter((call) => call.startsWith("ended"))).toEqual(["ended stop 290"]);
+    for (const call of calls)
+      if (call.startsWith("checkpoint")) expect(Number(call.split(" ")[1])).toBeGreaterThanOrEqual(32);
+  },
+);
+
+test("one that is stopped before it has caught up tells how it ended, to who is ahead of it, too", async () => {
+  const { turn, step, saved, calls } = turnAfter(40, 7);
+  const readers = [readAll(turn.reader(0)), readAll(turn.reader(66))];
+  const running = turn.run();
+  await step();
+  turn.stop();
+  await step();
+  await running;
+  const [all, ahead] = await Promise.all(readers);
+  expect(all).toEqual(saved);
+  expect(all!.map(({ type }) => type).slice(-2)).toEqual(["finish", "done"]);
+  expect(ahead).toEqual(all!.slice(-2));
+  expect(calls).toEqual(["abort", "ended abort 107"]);
+});
+
+test("what ends early is well ordered, wherever it ends", () => {
+  fc.assert(
+    fc.property(eventStreams, fc.nat(), ({ events }, cut) => {
+      const own = events.filter((event) => !("index" in event) || event.index === 0);
+      const log = new TurnLog(own.slice(0, cut % own.length));
+      const order = new EventOrder(1);
+      for (const event of [...log.events, ...log.abortEvents("demo", 3, TIMINGS)]) order.check(event);
+      order.end();
+    }),
+  );
+});
