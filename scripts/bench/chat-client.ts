@@ -65,6 +65,9 @@ export async function* sseData(body: ReadableStream<Uint8Array>): AsyncGenerator
   for await (const bytes of body) {
     const events = (text + decoder.decode(bytes, { stream: true })).split("\n\n");
     text = events.pop() ?? "";
-    for (const event of events) if (event.startsWith("data: ")) yield event.slice("data: ".length);
+    // A session's events have their id in front.
+    for (const line of events.flatMap((event) => event.split("\n"))) {
+      if (line.startsWith("data: ")) yield line.slice("data: ".length);
+    }
   }
 }
