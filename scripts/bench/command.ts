@@ -24,6 +24,13 @@ export async function runCommand(name: string, main: () => Promise<void>): Promi
   }
 }
 
+/** Options of every command that measures time. */
+export const MEASURING_OPTIONS = {
+  json: { type: "string" },
+  "busy-ok": { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+} as const;
+
 /** Ours, or one of `parseArgs`. */
 function isUsageError(error: unknown): boolean {
   if (error instanceof UsageError) return true;

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { KERNEL_SETS, type KernelSet } from "../../src/backends/cpu/kernel-set.ts";
-import { parseChoice, parseCount, runCommand, say, writeJson } from "./command.ts";
+import { MEASURING_OPTIONS, parseChoice, parseCount, runCommand, say, writeJson } from "./command.ts";
 import { type EngineJob, type EngineReport, HOSTS, type HostName, NO_VNNI_FLAGS } from "./engine-job.ts";
 import { assertQuiet, describeMachine } from "./machine.ts";
 import { MEASURES } from "./measures.ts";
@@ -25,7 +25,7 @@ Without a model: the demo, and random weights in the shape of SmolLM2-135M as Q4
   --repeats N     samples of each measure in a process (default: 3)
   --sample-ms N   least duration of a sample (default: 300)
   --host NAME     node, workerd or both (default: both)
-  --kernels SET   relaxed, simd128, scalar or auto = the best the host runs (default: auto)
+  --kernels SET   dot32, relaxed, simd128, scalar or auto = the best the host runs (default: auto)
   --no-vnni       measure everything a second time with V8 told to do without AVX-VNNI
   --busy-ok       measure even where other work keeps the machine busy
   --help          this text`;
@@ -41,15 +41,13 @@ async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      json: { type: "string" },
+      ...MEASURING_OPTIONS,
       runs: { type: "string", default: "5" },
       repeats: { type: "string", default: "3" },
       "sample-ms": { type: "string", default: "300" },
       host: { type: "string", default: "both" },
       kernels: { type: "string", default: "auto" },
       "no-vnni": { type: "boolean", default: false },
-      "busy-ok": { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
     },
   });
   if (values.help) {

@@ -5,7 +5,7 @@
 import { parseArgs } from "node:util";
 import { BACKEND_NAMES, KERNEL_SETS } from "../../src/backends/cpu/kernel-set.ts";
 import { READABLE_TYPE_NAMES } from "../../src/model/ggml-types.ts";
-import { parseChoice, parseCount, runCommand, say, writeJson } from "./command.ts";
+import { MEASURING_OPTIONS, parseChoice, parseCount, runCommand, say, writeJson } from "./command.ts";
 import { NO_VNNI_FLAGS } from "./engine-job.ts";
 import { CEILINGS, type KernelJob, type KernelReport, TOKEN_COUNTS } from "./kernel-report.ts";
 import { assertQuiet, describeMachine } from "./machine.ts";
@@ -23,7 +23,7 @@ and from memory, and the ceilings of this machine: reading, and dot products in 
   --runs N        processes (default: 3)
   --repeats N     samples in each process, after one that is thrown away (default: 3)
   --sample-ms N   least duration of a sample (default: 100)
-  --kernels SET   relaxed, simd128, scalar or auto = the best the host runs (default: auto)
+  --kernels SET   dot32, relaxed, simd128, scalar or auto = the best the host runs (default: auto)
   --no-vnni       tell V8 to do without AVX-VNNI
   --busy-ok       measure even where other work keeps the machine busy
   --help          this text`;
@@ -32,14 +32,12 @@ async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      json: { type: "string" },
+      ...MEASURING_OPTIONS,
       runs: { type: "string", default: "3" },
       repeats: { type: "string", default: "3" },
       "sample-ms": { type: "string", default: "100" },
       kernels: { type: "string", default: "auto" },
       "no-vnni": { type: "boolean", default: false },
-      "busy-ok": { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
     },
   });
   if (values.help) {

@@ -6,12 +6,14 @@
  * Then everything is warmed up, and the measures are taken in turn, `repeats` times over, so that what drifts on the
  * machine drifts in all of them.
  */
+
 import { CpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import type { KernelModules } from "../../src/backends/cpu/kernel-set.ts";
 import type { CpuOptions } from "../../src/backends/cpu/memory-plan.ts";
 import { readGguf } from "../../src/model/gguf-reader.ts";
 import { memorySource } from "../../src/model/source-memory.ts";
 import { specFromGguf } from "../../src/model/spec-from-gguf.ts";
+import { GREEDY } from "../../test/support/sampling.ts";
 import {
   BATCH_CONTEXT,
   BATCH_SEQUENCES,
@@ -22,7 +24,6 @@ import {
 } from "./measures.ts";
 import {
   decodeStep,
-  GREEDY,
   placeSequence,
   prefill,
   promptTokens,

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { UsageError } from "../model/errors.ts";
 import { userPath } from "../model/host.ts";
-import { parseCount, runCommand, say, writeJson } from "./command.ts";
+import { MEASURING_OPTIONS, parseCount, runCommand, say, writeJson } from "./command.ts";
 import { NO_VNNI_FLAGS } from "./engine-job.ts";
 import { assertQuiet, describeMachine } from "./machine.ts";
 import { type BenchModel, benchModels, RANDOM_MIXES, randomModel } from "./models.ts";
@@ -52,15 +52,13 @@ async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      json: { type: "string" },
+      ...MEASURING_OPTIONS,
       rounds: { type: "string", default: "5" },
       repeats: { type: "string", default: "3" },
       prompt: { type: "string", default: "256" },
       tokens: { type: "string", default: "64" },
       "no-vnni": { type: "boolean", default: false },
       peers: { type: "string" },
-      "busy-ok": { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
     },
   });
   if (values.help) {

@@ -1,24 +1,13 @@
 /** Drives a backend as the scheduler does: prefill in chunks, decode of several sequences a step, tokens fed back. */
 import type { SamplingParams } from "../../src/protocol/generate.ts";
 import type { BackendLimits, RowOutput, StepBatch, StepResult } from "../../src/serving/backend.ts";
+import { GREEDY } from "../../test/support/sampling.ts";
 
 /** What is needed of a backend; the CPU engine answers at once. */
 export interface SynchronousBackend {
   readonly limits: BackendLimits;
   step(batch: StepBatch): StepResult;
 }
-
-export const GREEDY: SamplingParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logitBias: [],
-  seed: null,
-};
 
 /** What chat clients commonly ask for. */
 export const SAMPLED: SamplingParams = { ...GREEDY, temperature: 0.8, topP: 0.95 };

@@ -7,7 +7,7 @@ import { UsageError } from "../model/errors.ts";
 import { userPath } from "../model/host.ts";
 import { type BenchServer, startColdServer } from "./bench-server.ts";
 import { type StreamTimes, streamChat } from "./chat-client.ts";
-import { parseCount, runCommand, say, writeJson } from "./command.ts";
+import { MEASURING_OPTIONS, parseCount, runCommand, say, writeJson } from "./command.ts";
 import { assertQuiet, describeMachine } from "./machine.ts";
 import { RESULT_VERSION, type ServerResults } from "./results.ts";
 import { type Summary, summarize } from "./statistics.ts";
@@ -28,12 +28,10 @@ async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      json: { type: "string" },
+      ...MEASURING_OPTIONS,
       runs: { type: "string", default: "5" },
       tokens: { type: "string", default: "128" },
       streams: { type: "string", default: "1,4" },
-      "busy-ok": { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
     },
   });
   if (values.help) {

@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import { CommandError } from "../model/errors.ts";
 import { type BareServer, startBareServer } from "./bare-server.ts";
 import { sseData } from "./chat-client.ts";
-import { parseCount, runCommand, say, writeJson } from "./command.ts";
+import { MEASURING_OPTIONS, parseCount, runCommand, say, writeJson } from "./command.ts";
 import { assertQuiet, describeMachine } from "./machine.ts";
 import { RESULT_VERSION, type SessionResults } from "./results.ts";
 import { pairedRatios, type Summary, summarize } from "./statistics.ts";
@@ -35,11 +35,9 @@ const NUM_MESSAGES = 4;
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      json: { type: "string" },
+      ...MEASURING_OPTIONS,
       tokens: { type: "string", default: "920" },
       sessions: { type: "string", default: "8" },
-      "busy-ok": { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
     },
   });
   if (values.help) {

@@ -116,7 +116,7 @@ export class IsolateEngine {
 
   /** What the KV blocks of this model depend on besides their tokens; null where it was dropped meanwhile. */
   kvFingerprint(model: ServedModel): string | null {
-    const resident = [...this.#residents.values()].find(({ loaded }) => loaded.model === model);
+    const resident = this.#residentOf(model);
     return resident === undefined
       ? null
       : kvFingerprint({ modelKey: resident.stored.key, ...resident.loaded.kvLayout });
@@ -138,6 +138,10 @@ export class IsolateEngine {
   /** The model's next step traps, as a bug in the engine would. For fault tests. */
   crashForTest(modelId: string): void {
     this.#loaded(modelId).crashForTest();
+  }
+
+  #residentOf(model: ServedModel): Resident | undefined {
+    return [...this.#residents.values()].find(({ loaded }) => loaded.model === model);
   }
 
   #loaded(modelId: string): LoadedModel {
@@ -200,7 +204,7 @@ export class IsolateEngine {
   }
 
   async #revive(env: Env, model: ServedModel, deadlineMs: number): Promise<void> {
-    const resident = [...this.#residents.values()].find(({ loaded }) => loaded.model === model);
+    const resident = this.#residentOf(model);
     if (resident === undefined) throw new Error(`The model ${model.id} is gone and one of its generations is not.`);
     await this.#tryToLoad(env, resident.stored, deadlineMs);
   }

@@ -81,7 +81,7 @@ function codesOf(text: string): Uint32Array {
 
 /** Folds the words and their number into the lanes. Written out, because a restart runs it before it is optimized. */
 function fold(lanes: Int32Array, words: Uint32Array): void {
-  let [a, b, c, d] = lanes as unknown as [number, number, number, number];
+  let [a = 0, b = 0, c = 0, d = 0] = lanes;
   const numWhole = words.length - (words.length % 4);
   for (let i = 0; i < numWhole; i += 4) {
     a = Math.imul(((a << 13) | (a >>> 19)) ^ words[i]!, PRIME_1);

@@ -57,8 +57,8 @@ describe("the whole command", { timeout: BUCKET_TIMEOUT_MS }, () => {
   });
 
   it("lists nothing of a model whose copy was interrupted, and can add it again", async () => {
-    const killed = await place.spawn(["add", "large.gguf"], (text, child) => {
-      if (text.includes("copying")) child.kill("SIGKILL");
+    const killed = await place.spawn(["add", "large.gguf"], (text, kill) => {
+      if (text.includes("copying")) kill();
     });
     expect(killed.exitCode).toBeNull();
     expect(await place.added()).toEqual([]);

@@ -2,7 +2,7 @@
  * A temporary folder to run `npm run model` in. The local bucket is the real R2 simulation, opened once for all calls of
  * a test file: opening it takes a second. `spawn` runs the whole command in a process of its own instead.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -53,20 +53,23 @@ export class Workplace {
     return run;
   }
 
-  /** @param onStderr sees what is written so far, and may end the process */
-  spawn(args: string[], onStderr?: (text: string, child: ChildProcess) => void): Promise<Run> {
+  /** @param onStderr sees what is written so far, and may end the process with all that it started */
+  spawn(args: string[], onStderr?: (text: string, kill: () => void) => void): Promise<Run> {
     const child = spawn(process.execPath, [ENTRY, ...args, "--persist-to", this.persistTo], {
       cwd: this.folder,
       env: { ...process.env, INIT_CWD: this.folder, MEMORY_BUDGET_BYTES: undefined },
       stdio: ["ignore", "pipe", "pipe"],
+      // A group of its own: the workerd behind the bucket does not end with a parent that is killed.
+      detached: true,
     });
+    const kill = () => process.kill(-child.pid!, "SIGKILL");
     const run: Run = { exitCode: null, stdout: "", stderr: "" };
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       run.stdout += text;
     });
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       run.stderr += text;
-      onStderr?.(run.stderr, child);
+      onStderr?.(run.stderr, kill);
     });
     return new Promise((done, failed) => {
       child.on("error", failed);

@@ -4,8 +4,9 @@
 //! Spans are cut at absolute slots of the sequence, a row sums spans and keys in their order, and keys it may not see
 //! weigh exactly 0: what a row becomes depends on no other row of its tile.
 //!
-//! Scores and weighted sums are one micro-kernel, `collect`: rows · panels of four lanes. The panels of scores are groups of 4 tokens from far-apart places of a span, because a long context is read from
-//! beyond the cache and one stream alone does not fill its bandwidth.
+//! Scores and weighted sums are one micro-kernel, `collect`: rows · panels of four lanes. The panels of scores are groups of
+//! 4 tokens from far-apart places of a span, because a long context is read from beyond the cache and one stream alone
+//! does not fill its bandwidth.
 
 use super::cache::{Cache, CacheF16, CacheF32, CacheQ8};
 use super::lanes::{ZERO, exp, max_lanes, multiply_add, sum_lanes};

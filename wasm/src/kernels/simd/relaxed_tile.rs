@@ -200,7 +200,7 @@ fn add_sums(a: v128, b: v128) -> v128 {
     if cfg!(feature = "dot32") { i32x4_add(a, b) } else { i16x8_add(a, b) }
 }
 
-/// A sum without its offset, in 32 bits; `part` of `pair_sums` is what it was taken over
+/// A sum without its offset, in 32 bits; `part` of `pair_sums` is what it was taken over.
 #[inline(always)]
 unsafe fn finished<Q: Quantized>(sum: v128, x: *const ActBlock, part: usize) -> v128 {
     let wide = i32x4_extadd_pairwise_i16x8;
