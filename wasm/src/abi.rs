@@ -106,7 +106,7 @@ pub extern "C" fn logits_address(model: usize) -> usize {
 }
 
 /// One matrix product by itself, for kernel tests and benchmarks: `out` [num_tokens, rows rounded up to 4] = packed matrix
-/// · f32 rows at `values`. `workspace` takes cols · 4 bytes for each token. Returns 0, or 1 for a bad type or width.
+/// · f32 rows at `values`. `workspace` takes cols · 4 bytes for each token and as many more. Returns 0, or 1 for a bad type or width.
 #[unsafe(no_mangle)]
 pub extern "C" fn debug_matmul(
     format: u32,
@@ -125,7 +125,8 @@ pub extern "C" fn debug_matmul(
     let matrix = Matrix { format, rows, cols, data: packed as *const u8 };
     let blocks = num_tokens * cols.div_ceil(32);
     let quants16 = workspace + blocks * size_of::<ActBlock>();
-    let scratch = Scratch { act_blocks: workspace, quants16, ..Scratch::default() };
+    let planes = quants16 + blocks * 64;
+    let scratch = Scratch { act_blocks: workspace, quants16, planes, ..Scratch::default() };
     let input = Activations::new(&scratch, values, cols);
     // SAFETY: the caller laid out the buffers as the comment says.
     unsafe {

@@ -8,20 +8,32 @@
 //!      r0k0 r0k1 r0k2 r0k3 r1k0 r1k1 …  row 2    row 3         k0 = 4·(index of the vector)
 //! ```
 //!
-//! A quantised block is [header][sub-block]…, one sub-block for each 32 elements (1 for the 32-types, 8 for the 256-types):
+//! A group of quantised rows is [span]…, and a span is [header][sub-block]…, one sub-block for each 32 elements. A span of a
+//! 256-type is 256 elements, what a GGUF block holds; of a 32-type it is the whole row.
 //!
-//! | part      | bytes     | content                                                                                  |
-//! |-----------|-----------|------------------------------------------------------------------------------------------|
-//! | header    | 0/8/16    | 256-types: f16 d of rows 0…3, then (Q2_K, Q4_K, Q5_K) f16 dmin of rows 0…3               |
-//! | low bits  | 32/64/128 | 4 bits: vector j, low nibble: quant vector j; high nibble: quant vector j+4.             |
-//! |           |           | 2 bits (Q2_K, Q3_K): vector g/4, bits 2·(g mod 4): quant vector g. Q8_0: 8 whole vectors |
-//! | high bits | 0/16/32   | 1 bit (Q3_K, 5-bit): bit g of each byte belongs to vector g. 2 bits (Q6_K): as low ones  |
-//! | scales    | 4/8/16    | 32-types: f16 d (and m) of rows 0…3. Q4_K, Q5_K: u8 scale, u8 min. IQ4_XS: i8 scale.     |
-//! |           |           | Q3_K, Q6_K: i8 scale of each half. Q2_K: nibbles, low scale and high min, of each half   |
+//! | part    | bytes     | content                                                                                    |
+//! |---------|-----------|--------------------------------------------------------------------------------------------|
+//! | header  | 8/16/32   | factor of the scales of rows 0…3, then (Q4_1, Q5_1, Q2_K, Q4_K, Q5_K) that of their mins:  |
+//! |         |           | f16 d and dmin of 256-types; f32 powers of two of 32-types                                 |
+//! | quants  | 32 … 128  | 2 bits (Q2_K): vector g/4, bits 2·(g mod 4): quant vector g. 4 bits: vector j, low nibble: |
+//! |         |           | quant vector j; high nibble: j+4. 3, 5, 6 and 8 bits: see below                            |
+//! | scales  | 4/8/16    | 32-types: i16 scale, then i16 min. Q8_0: i16 sum of the quants and i16 scale of each row   |
+//! |         |           | in turn. Q4_K, Q5_K: u8 scale, u8 min. IQ4_XS: i8 scale. Q3_K, Q6_K: i8 scale of each      |
+//! |         |           | half. Q2_K: nibbles, low scale and high min, of each half                                  |
 //!
-//! Dense types have 1-element blocks: 4 rows of one k. Rows beyond the matrix are zero. Packing changes no value: every
-//! type keeps the scales of the file bit for bit. Those whose 6-bit scales become bytes grow: Q3_K by 3.6 %, Q4_K by 2.8,
-//! Q5_K by 2.3, IQ4_XS by 1.5.
+//! Q8_0 has its 8 quant vectors as they are. Of 5 and 6 bits, the first 5 and 6 vectors are the low bits of the bytes of as
+//! many stored vectors, whose upper bits make up the last 3 and 2:
+//!
+//! ```text
+//! Q5:  q5 = A[7:5] + B[7:6]·8      q6 = C[7:5] + D[7:6]·8      q7 = E[7:5] + B[5]·8 + D[5]·16      (A … E stored)
+//! Q6:  q6 = A[7:6] + B[7:6]·4 + C[7:6]·16                      q7 = D[7:6] + E[7:6]·4 + F[7:6]·16
+//! Q3:  two stored vectors as 2 bits, then one whose bit g is bit 2 of quant vector g
+//! ```
+//!
+//! Dense types are one element of 4 rows after the other. Rows beyond the matrix are zero. Packing keeps every quant, and
+//! the scales of 256-types bit for bit. Those of 32-types become multiples of 2^-14 of the largest power of two in the row's
+//! scales, which changes none within 2^4 of the row's largest, and no other by more than 2^-16 of it: an integer scale costs
+//! the products one instruction where an f16 one costs five.
 //!
 //! Source of the GGUF layouts: llama.cpp ggml/src/ggml-common.h; see `pack.rs`.
 
@@ -55,31 +67,42 @@ pub enum Format {
     BF16 = 30,
 }
 
-/// Sizes of one packed quantised block of 4 rows.
+/// Sizes of the parts of a packed span of 4 rows.
 #[derive(Clone, Copy)]
-pub struct BlockLayout {
+pub struct SpanLayout {
     pub header_bytes: usize,
-    pub low_bytes: usize,
-    pub high_bytes: usize,
+    pub quant_bytes: usize,
     pub scale_bytes: usize,
-    pub num_subs: usize,
+    /// Whether a span is a whole row; else it has 256 elements.
+    pub is_row: bool,
 }
 
-impl BlockLayout {
-    pub const fn sub_bytes(&self) -> usize {
-        self.low_bytes + self.high_bytes + self.scale_bytes
+impl SpanLayout {
+    /// Sub-blocks of a span, for rows of `cols` elements.
+    pub const fn num_subs(&self, cols: usize) -> usize {
+        if self.is_row { cols / SUB_ELEMENTS } else { 8 }
     }
-    /// Of sub-block `index` within its block.
+    pub const fn sub_bytes(&self) -> usize {
+        self.quant_bytes + self.scale_bytes
+    }
+    /// Of sub-block `index` within its span.
     pub const fn sub_offset(&self, index: usize) -> usize {
         self.header_bytes + index * self.sub_bytes()
     }
-    pub const fn block_bytes(&self) -> usize {
-        self.header_bytes + self.num_subs * self.sub_bytes()
+    /// Where sub-block `sub` of a row lies in the group: its span and itself.
+    pub const fn offsets(&self, sub: usize, cols: usize) -> (usize, usize) {
+        let num_subs = self.num_subs(cols);
+        let span = sub / num_subs * self.sub_offset(num_subs);
+        (span, span + self.sub_offset(sub % num_subs))
     }
 }
 
-const fn layout(header: usize, low: usize, high: usize, scale: usize, num_subs: usize) -> BlockLayout {
-    BlockLayout { header_bytes: header, low_bytes: low, high_bytes: high, scale_bytes: scale, num_subs }
+const fn row_span(header_bytes: usize, quant_bytes: usize, scale_bytes: usize) -> SpanLayout {
+    SpanLayout { header_bytes, quant_bytes, scale_bytes, is_row: true }
+}
+
+const fn block_span(header_bytes: usize, quant_bytes: usize, scale_bytes: usize) -> SpanLayout {
+    SpanLayout { header_bytes, quant_bytes, scale_bytes, is_row: false }
 }
 
 impl Format {
@@ -108,30 +131,30 @@ impl Format {
         !matches!(self, Format::F32 | Format::F16 | Format::BF16)
     }
 
-    /// Layout of a packed block; for a dense type the whole block is its `header`.
-    pub const fn layout(self) -> BlockLayout {
+    /// Of a quantised type; a dense one has neither quants nor scales.
+    pub const fn layout(self) -> SpanLayout {
         match self {
-            Format::F32 => layout(4 * GROUP_ROWS, 0, 0, 0, 0),
-            Format::F16 | Format::BF16 => layout(2 * GROUP_ROWS, 0, 0, 0, 0),
-            Format::Q4_0 | Format::IQ4_NL => layout(0, 64, 0, 8, 1),
-            Format::Q4_1 => layout(0, 64, 0, 16, 1),
-            Format::Q5_0 => layout(0, 64, 16, 8, 1),
-            Format::Q5_1 => layout(0, 64, 16, 16, 1),
-            Format::Q8_0 => layout(0, 128, 0, 8, 1),
-            Format::Q2_K => layout(16, 32, 0, 8, 8),
-            Format::Q3_K => layout(8, 32, 16, 8, 8),
-            Format::Q4_K => layout(16, 64, 0, 8, 8),
-            Format::Q5_K => layout(16, 64, 16, 8, 8),
-            Format::Q6_K => layout(8, 64, 32, 8, 8),
-            Format::IQ4_XS => layout(8, 64, 0, 4, 8),
+            Format::F32 | Format::F16 | Format::BF16 => row_span(0, 0, 0),
+            Format::Q4_0 | Format::IQ4_NL => row_span(16, 64, 8),
+            Format::Q4_1 => row_span(32, 64, 16),
+            Format::Q5_0 => row_span(16, 80, 8),
+            Format::Q5_1 => row_span(32, 80, 16),
+            Format::Q8_0 => row_span(16, 128, 16),
+            Format::Q2_K => block_span(16, 32, 8),
+            Format::Q3_K => block_span(8, 48, 8),
+            Format::Q4_K => block_span(16, 64, 8),
+            Format::Q5_K => block_span(16, 80, 8),
+            Format::Q6_K => block_span(8, 96, 8),
+            Format::IQ4_XS => block_span(8, 64, 4),
         }
     }
 
-    /// Elements of a row that one block holds.
+    /// Elements of a block in the file.
     pub const fn block_elements(self) -> usize {
         match self {
             Format::F32 | Format::F16 | Format::BF16 => 1,
-            _ => SUB_ELEMENTS * self.layout().num_subs,
+            _ if self.layout().is_row => SUB_ELEMENTS,
+            _ => 8 * SUB_ELEMENTS,
         }
     }
 
@@ -159,7 +182,11 @@ impl Format {
         if cols % self.block_elements() != 0 {
             return None;
         }
-        Some(cols / self.block_elements() * self.layout().block_bytes())
+        Some(match self {
+            Format::F32 => cols * 4 * GROUP_ROWS,
+            Format::F16 | Format::BF16 => cols * 2 * GROUP_ROWS,
+            _ => self.layout().offsets(cols / SUB_ELEMENTS, cols).0,
+        })
     }
 
     /// Bytes of a packed [rows, cols] matrix.

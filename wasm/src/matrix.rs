@@ -50,50 +50,63 @@ impl Matrix {
         let layout = self.format.layout();
         let lane = row % GROUP_ROWS;
         unsafe {
-            let block =
-                self.data.add(row / GROUP_ROWS * self.group_bytes()).add(sub / layout.num_subs * layout.block_bytes());
-            let at = block.add(layout.sub_offset(sub % layout.num_subs));
-            let high = at.add(layout.low_bytes);
+            let group = self.data.add(row / GROUP_ROWS * self.group_bytes());
+            let (span, at) = layout.offsets(sub, self.cols);
+            let (header, at) = (group.add(span), group.add(at));
+            let stored = |vector: usize, k: usize| *at.add(vector * 16 + lane * 4 + k) as i32;
             let mut quants = [0i32; SUB_ELEMENTS];
             for (i, quant) in quants.iter_mut().enumerate() {
-                let (vector, byte) = (i / 4, lane * 4 + i % 4);
-                let nibble = || *at.add(vector % 4 * 16 + byte) >> (4 * (vector / 4)) & 15;
-                let pair = |from: *const u8| *from.add(vector / 4 * 16 + byte) >> (2 * (vector % 4)) & 3;
-                let bit = || *high.add(byte) >> vector & 1;
+                let (vector, k) = (i / 4, i % 4);
+                let nibble = stored(vector % 4, k) >> (4 * (vector / 4)) & 15;
+                let pair = stored(vector / 4, k) >> (2 * (vector % 4)) & 3;
+                // Bits `from` and up of stored vector v, `count` of them.
+                let bits = |v: usize, from: i32, count: i32| stored(v, k) >> from & ((1 << count) - 1);
                 *quant = match self.format {
-                    Format::Q8_0 => *at.add(vector * 16 + byte) as i8 as i32,
-                    Format::IQ4_NL | Format::IQ4_XS => IQ4_CODEBOOK[nibble() as usize] as i32,
-                    Format::Q2_K => pair(at) as i32,
-                    Format::Q3_K => (pair(at) | bit() << 2) as i32,
-                    Format::Q5_0 | Format::Q5_1 | Format::Q5_K => (nibble() | bit() << 4) as i32,
-                    Format::Q6_K => (nibble() | pair(high) << 4) as i32,
-                    _ => nibble() as i32,
+                    Format::Q8_0 => stored(vector, k) as i8 as i32,
+                    Format::IQ4_NL | Format::IQ4_XS => IQ4_CODEBOOK[nibble as usize] as i32,
+                    Format::Q2_K => pair,
+                    Format::Q3_K => pair | bits(2, vector as i32, 1) << 2,
+                    Format::Q5_0 | Format::Q5_1 | Format::Q5_K => match vector {
+                        5 => bits(0, 5, 3) | bits(1, 6, 2) << 3,
+                        6 => bits(2, 5, 3) | bits(3, 6, 2) << 3,
+                        7 => bits(4, 5, 3) | bits(1, 5, 1) << 3 | bits(3, 5, 1) << 4,
+                        _ => bits(vector, 0, 5),
+                    },
+                    Format::Q6_K => match vector {
+                        6 | 7 => (0..3).map(|i| bits((vector - 6) * 3 + i, 6, 2) << (2 * i)).sum(),
+                        _ => bits(vector, 0, 6),
+                    },
+                    _ => nibble,
                 };
             }
-            let scales = high.add(layout.high_bytes);
-            let half = |from: *const u8, index: usize| f16_to_f32((from as *const u16).add(index).read_unaligned());
-            let signed = |index: usize| *scales.add(index) as i8 as f32;
+            let scales = at.add(layout.quant_bytes);
+            let byte = |index: usize| *scales.add(index);
+            let word = |index: usize| (scales as *const i16).add(index).read_unaligned() as f32;
+            let half = |index: usize| f16_to_f32((header as *const u16).add(index).read_unaligned());
+            let factor = |index: usize| (header as *const f32).add(index).read_unaligned();
             let (scale, offset, min) = match self.format {
-                Format::Q4_0 => ([half(scales, lane); 2], 8, [0.0; 2]),
-                Format::Q5_0 => ([half(scales, lane); 2], 16, [0.0; 2]),
-                Format::Q4_1 | Format::Q5_1 => ([half(scales, lane); 2], 0, [half(scales, GROUP_ROWS + lane); 2]),
+                Format::Q4_0 => ([factor(lane) * word(lane); 2], 8, [0.0; 2]),
+                Format::Q5_0 => ([factor(lane) * word(lane); 2], 16, [0.0; 2]),
+                Format::Q8_0 => ([factor(lane) * word(2 * lane + 1); 2], 0, [0.0; 2]),
+                Format::Q4_1 | Format::Q5_1 => {
+                    let min = factor(GROUP_ROWS + lane) * word(GROUP_ROWS + lane);
+                    ([factor(lane) * word(lane); 2], 0, [min; 2])
+                }
                 Format::Q4_K | Format::Q5_K => {
-                    let scale = half(block, lane) * *scales.add(lane) as f32;
-                    let min = half(block, GROUP_ROWS + lane) * *scales.add(GROUP_ROWS + lane) as f32;
-                    ([scale; 2], 0, [-min; 2])
+                    let min = half(GROUP_ROWS + lane) * byte(GROUP_ROWS + lane) as f32;
+                    ([half(lane) * byte(lane) as f32; 2], 0, [-min; 2])
                 }
                 Format::Q2_K => {
-                    let (d, dmin) = (half(block, lane), half(block, GROUP_ROWS + lane));
-                    let nibbles = [*scales.add(lane), *scales.add(GROUP_ROWS + lane)];
+                    let (d, dmin) = (half(lane), half(GROUP_ROWS + lane));
+                    let nibbles = [byte(lane), byte(GROUP_ROWS + lane)];
                     (nibbles.map(|n| d * (n & 15) as f32), 0, nibbles.map(|n| -dmin * (n >> 4) as f32))
                 }
                 Format::Q3_K | Format::Q6_K => {
-                    let d = half(block, lane);
                     let offset = if self.format == Format::Q3_K { 4 } else { 32 };
-                    ([d * signed(lane), d * signed(GROUP_ROWS + lane)], offset, [0.0; 2])
+                    ([lane, GROUP_ROWS + lane].map(|index| half(lane) * byte(index) as i8 as f32), offset, [0.0; 2])
                 }
-                Format::IQ4_XS => ([half(block, lane) * signed(lane); 2], 0, [0.0; 2]),
-                _ => ([half(scales, lane); 2], 0, [0.0; 2]),
+                Format::IQ4_XS => ([half(lane) * byte(lane) as i8 as f32; 2], 0, [0.0; 2]),
+                _ => ([factor(lane) * word(lane); 2], 0, [0.0; 2]),
             };
             SubBlock { quants, scale, offset, min }
         }

@@ -26,6 +26,8 @@ pub struct Scratch {
     pub act_blocks: usize,
     /// [T, widest] i16 of the same.
     pub quants16: usize,
+    /// [2, widest] bytes: one row of them cut in two.
+    pub planes: usize,
     /// [rope tables, T, rope_dims] cosine and sine of each pair.
     pub rope: usize,
     /// Of one attention tile.
@@ -68,6 +70,7 @@ impl Scratch {
             up: take(t * c.ffn_dim.max(c.d_model) * 4),
             act_blocks: take(t * blocks * size_of::<ActBlock>()),
             quants16: take(t * blocks * 64),
+            planes: take(blocks * 64),
             rope: take(c.num_rope_tables * t * c.rope_dims * 4),
             attention: take(attention_values(c.head_dim) * 4),
             logits: take(c.max_logit_rows * c.logits_stride() * 4),

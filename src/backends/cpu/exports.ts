@@ -4,7 +4,7 @@
 import { GGML_TYPE, type GgmlTypeName } from "../../model/gguf.ts";
 
 /** Of `wasm/src/config.rs`; a module of another version is refused. */
-export const ABI_VERSION = 2;
+export const ABI_VERSION = 3;
 
 /**
  * Linear memory below this belongs to the module: its stack (128 KiB, see `scripts/build-wasm.mjs`) and constants. The
@@ -74,28 +74,32 @@ export function instantiateKernels(module: WebAssembly.Module): CpuExports {
   return exports;
 }
 
-/** Bytes of a packed 4-row group for one block of each type: `Format::layout` of `wasm/src/block_format.rs`. */
-const GROUP_BLOCK_BYTES: Record<GgmlTypeName, number> = {
-  F32: 16,
-  F16: 8,
-  BF16: 8,
-  Q4_0: 72,
-  Q4_1: 80,
-  Q5_0: 88,
-  Q5_1: 96,
-  Q8_0: 136,
-  Q2_K: 336,
-  Q3_K: 456,
-  Q4_K: 592,
-  Q5_K: 720,
-  Q6_K: 840,
-  IQ4_NL: 72,
-  IQ4_XS: 552,
+/**
+ * Bytes of a packed group of 4 rows: of what it begins with, and for each block of the type; `Format::layout` of
+ * `wasm/src/block_format.rs`.
+ */
+const GROUP_BYTES: Record<GgmlTypeName, readonly [header: number, block: number]> = {
+  F32: [0, 16],
+  F16: [0, 8],
+  BF16: [0, 8],
+  Q4_0: [16, 72],
+  Q4_1: [32, 80],
+  Q5_0: [16, 88],
+  Q5_1: [32, 96],
+  Q8_0: [16, 144],
+  Q2_K: [0, 336],
+  Q3_K: [0, 456],
+  Q4_K: [0, 592],
+  Q5_K: [0, 720],
+  Q6_K: [0, 840],
+  IQ4_NL: [16, 72],
+  IQ4_XS: [0, 552],
 };
 
 /** Bytes of a packed [rows, cols] matrix; cols is a whole number of blocks of `blockElements`. */
 export function packedBytes(type: GgmlTypeName, rows: number, cols: number, blockElements: number): number {
-  return Math.ceil(rows / 4) * (cols / blockElements) * GROUP_BLOCK_BYTES[type];
+  const [header, block] = GROUP_BYTES[type];
+  return Math.ceil(rows / 4) * (header + (cols / blockElements) * block);
 }
 
 export function formatId(type: GgmlTypeName): number {

@@ -219,6 +219,7 @@ function scratchBytes(spec: ModelSpec, options: { maxBatchTokens: number; maxLog
     t * Math.max(spec.ffnDim, spec.dModel) * 4, // up
     t * blocks * 64, // act_blocks
     t * blocks * 64, // quants16
+    blocks * 64, // planes
     t * ropeDims(spec) * 4, // rope
     ATTENTION_ROWS * (2 * spec.headDim + ATTENTION_SPAN) * 4, // attention
     options.maxLogitRows * logits * 4, // logits

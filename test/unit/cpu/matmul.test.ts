@@ -40,7 +40,7 @@ class PackedMatrix {
     this.cols = cols;
     this.stored = stored;
     const packed = Math.ceil(packedBytes(type, rows, cols, GGML_BLOCK[type].elements) / 64) * 64;
-    const workspace = numTokens * Math.ceil(cols / 32) * 128;
+    const workspace = (numTokens + 1) * Math.ceil(cols / 32) * 128;
     const sizes = [stored.length, packed, numTokens * cols * 4, workspace, numTokens * (rows + 4) * 4, cols * 4];
     const starts = sizes.map((_, i) =>
       sizes.slice(0, i).reduce((sum, bytes) => sum + Math.ceil(bytes / 64) * 64, MODULE_BYTES),

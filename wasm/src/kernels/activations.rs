@@ -32,6 +32,8 @@ pub struct Activations {
     /// [rows, cols] the int8 values as i16, each group of 4 in the order k0 k2 k1 k3: what even and odd bytes of a weight
     /// vector meet.
     pub quants16: *const i16,
+    /// [2 · cols] bytes of workspace: one row of quants cut in two.
+    pub planes: *mut u8,
 }
 
 impl Activations {
@@ -42,6 +44,7 @@ impl Activations {
             values: values as *const f32,
             blocks: scratch.act_blocks as *const ActBlock,
             quants16: scratch.quants16 as *const i16,
+            planes: scratch.planes as *mut u8,
         }
     }
 

@@ -4,7 +4,7 @@
 //! are stored in the same order.
 
 use super::lanes::ZERO;
-use super::quantized::{Constants, Quantized, add_scaled};
+use super::quantized::{Constants, Quantized, SpanSum, splat};
 use super::register_tile::RegisterTile;
 use crate::block_format::SUB_ELEMENTS;
 use crate::kernels::Activations;
@@ -21,29 +21,40 @@ impl<Q: Quantized> RegisterTile for ExactTile<Q> {
         first_token: usize,
     ) -> [[v128; T]; R] {
         let num_subs = a.cols / SUB_ELEMENTS;
+        let span_subs = Q::LAYOUT.num_subs(a.cols);
         let constants = Constants::read();
-        let mut sums = [[ZERO; T]; R];
-        let mut blocks = groups;
-        let mut sub = 0;
-        while sub < num_subs {
-            for inner in 0..Q::LAYOUT.num_subs {
+        let mut totals = [[ZERO; T]; R];
+        let mut spans = groups;
+        for first_sub in (0..num_subs).step_by(span_subs) {
+            let mut sums = [[SpanSum::ZERO; T]; R];
+            let mut subs = spans.map(|span| unsafe { span.add(Q::LAYOUT.header_bytes) });
+            for sub in first_sub..first_sub + span_subs {
                 unsafe {
-                    let subs = blocks.map(|block| block.add(Q::LAYOUT.sub_offset(inner)));
-                    let quants = a.quants16.add(first_token * a.cols + (sub + inner) * SUB_ELEMENTS);
+                    let quants = a.quants16.add(first_token * a.cols + sub * SUB_ELEMENTS);
                     let dots = dots::<Q, R, T>(subs, quants, a.cols, &constants);
                     for r in 0..R {
-                        let scales = Q::scales(blocks[r], subs[r], &constants);
+                        let scales = Q::scales(subs[r]);
                         for t in 0..T {
-                            let x = a.blocks.add((first_token + t) * num_subs + sub + inner);
-                            sums[r][t] = add_scaled::<Q>(sums[r][t], dots[r][t], &scales, x);
+                            let x = a.blocks.add((first_token + t) * num_subs + sub);
+                            let act_scale = splat(&raw const (*x).scale);
+                            for half in 0..if Q::HALVES { 2 } else { 1 } {
+                                let scale = f32x4_mul(scales.scale[half], act_scale);
+                                sums[r][t].add_dots(dots[r][t][half], scale);
+                            }
+                            sums[r][t].add_mins::<Q>(&scales.min, x);
                         }
                     }
                 }
+                subs = subs.map(|sub| unsafe { sub.add(Q::LAYOUT.sub_bytes()) });
             }
-            sub += Q::LAYOUT.num_subs;
-            blocks = blocks.map(|block| unsafe { block.add(Q::LAYOUT.block_bytes()) });
+            for r in 0..R {
+                for t in 0..T {
+                    totals[r][t] = unsafe { sums[r][t].finish::<Q>(totals[r][t], spans[r]) };
+                }
+            }
+            spans = subs;
         }
-        sums
+        totals
     }
 }
 
@@ -57,22 +68,29 @@ unsafe fn dots<Q: Quantized, const R: usize, const T: usize>(
 ) -> [[[v128; 2]; T]; R] {
     let high = if Q::HALVES { 1 } else { 0 };
     let mut sums = [[[ZERO; 2]; T]; R];
-    for j in 0..4 {
-        unsafe {
-            let weights = subs.map(|sub| {
-                let (low, high) = Q::vectors(sub, j, constants);
-                (even_odd::<Q>(low), even_odd::<Q>(high))
-            });
-            for t in 0..T {
-                let x = quants.add(t * cols + 4 * j);
-                let (low, high_half) = (input(x), input(x.add(16)));
-                for r in 0..R {
-                    let sum = &mut sums[r][t];
-                    sum[0] = add_dots(sum[0], weights[r].0, low);
-                    sum[high] = add_dots(sum[high], weights[r].1, high_half);
-                }
+    let mut step = |j: usize| {
+        let weights = subs.map(|sub| {
+            let (low, high) = unsafe { Q::vector_pair(sub, j, constants) };
+            (even_odd::<Q>(low), even_odd::<Q>(high))
+        });
+        for t in 0..T {
+            let x = unsafe { quants.add(t * cols + 4 * j) };
+            let (low, high_half) = unsafe { (input(x), input(x.add(16))) };
+            for r in 0..R {
+                let sum = &mut sums[r][t];
+                sum[0] = add_dots(sum[0], weights[r].0, low);
+                sum[high] = add_dots(sum[high], weights[r].1, high_half);
             }
         }
+    };
+    if Q::IS_REGULAR {
+        (0..4).for_each(step);
+    } else {
+        // Written out, so that each step unpacks only its own vectors.
+        step(0);
+        step(1);
+        step(2);
+        step(3);
     }
     sums
 }

@@ -7,6 +7,8 @@ mod dense;
 mod exact_tile;
 mod lanes;
 mod matmul;
+#[cfg(target_feature = "relaxed-simd")]
+mod plane_tile;
 mod quantized;
 mod register_tile;
 #[cfg(target_feature = "relaxed-simd")]
