@@ -2,7 +2,7 @@
  * Compares the CPU engine with logits and text of llama.cpp, where a folder of fixtures is at hand:
  *   node scripts/verify-fixtures.ts --fixtures DIR [--pkg DIR] [--only SUBSTRING] [--sets scalar,simd128] [--kv f32,q8]
  * Takes every `DIR/models/…/X.gguf` of a supported architecture and type that has `X.expected.json` beside it, on every
- * kernel set, with an f32 and (for information) an f16 and a q8 KV cache. Exit code 1 when any bound is missed with f32.
+ * kernel set, with an f32 and (for information) an f16, an i16 and a q8 KV cache. Exit code 1 when any bound is missed with f32.
  *
  * Bounds: F32 weights, largest |difference| of a logit 1e-3, of models with GELU 1e-2 (llama.cpp reads it from a 16-bit
  * table, up to 3e-3 off); others, NMSE against the dequantized weights at most 1.25 ×

@@ -28,7 +28,7 @@ Without a model: random weights in the shape of SmolLM2-135M as Q4_0.
 
   --json FILE    write the results there as well
   --context N    tokens of KV (default: 2048)
-  --kv NAME      precision of the KV cache, as the Worker's KV_PRECISION names it (default: f16)
+  --kv NAME      precision of the KV cache, as the Worker's KV_PRECISION names it (default: i16)
   --streams N    answers at once (default: 4)
   --tokens N     tokens of each answer (default: 64)
   --help         this text
@@ -45,7 +45,7 @@ async function main(): Promise<void> {
     options: {
       json: { type: "string" },
       context: { type: "string", default: "2048" },
-      kv: { type: "string", default: "f16" },
+      kv: { type: "string", default: "i16" },
       streams: { type: "string", default: "4" },
       tokens: { type: "string", default: "64" },
       help: { type: "boolean", default: false },

@@ -42,8 +42,8 @@ const POOL_BYTES_MAX = 32_000_000;
 /** A chat with less room than this ends after a turn or two. A model made for less keeps its own length. */
 const CONTEXT_TOKENS_MIN = 512;
 
-/** A model whose cache in f16 leaves less than this (or less than its own context) gets one in q8: nearly twice the
- * tokens, for a rounding of K and V to 8 bits (NMSE of a random model's logits 2e-4 to 6e-4; f16: below 1e-5). */
+/** A model whose cache in 16 bits leaves less than this (or less than its own context) gets one in q8: nearly twice the
+ * tokens, for a rounding of K and V to 8 bits (NMSE of a random model's logits 2e-4 to 6e-4; 16 bits: below 1e-5). */
 const ROOMY_CONTEXT_TOKENS = 2048;
 
 /** For each model; the engine's defaults otherwise. */
@@ -52,7 +52,7 @@ const ENGINE = { blockTokens: 16, maxBatchSequences: BATCH_SEQUENCES_MAX } as co
 export interface ModelNeeds {
   spec: ModelSpec;
   tokenizerBytes: number;
-  /** null = f16 where a roomy context fits with it, else q8. */
+  /** null = i16 where a roomy context fits with it, else q8. */
   kvPrecision: KvPrecision | null;
 }
 
@@ -101,7 +101,7 @@ export function planMemory(
   const planIn = (kvPrecision: KvPrecision, contextLength: number, numBlocks = blocksFor(contextLength)) =>
     planCpuMemory(spec, { ...ENGINE, kvPrecision, contextLength, numBlocks });
   const roomyTokens = Math.min(spec.contextLength, ROOMY_CONTEXT_TOKENS);
-  const fitting = fits(planIn("f16", roomyTokens), budgetBytes - JS_RESERVE_BYTES) ? "f16" : "q8";
+  const fitting = fits(planIn("i16", roomyTokens), budgetBytes - JS_RESERVE_BYTES) ? "i16" : "q8";
   const kvPrecision = wantedPrecision ?? fitting;
 
   const least = planIn(kvPrecision, Math.min(spec.contextLength, CONTEXT_TOKENS_MIN));

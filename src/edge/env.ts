@@ -20,7 +20,7 @@ export interface Env {
   MEMORY_BUDGET_BYTES?: string;
   /** Drafts of a decode: "off", "auto", or the most of them as a number; unset = "auto". */
   SPECULATION?: string;
-  /** Of the KV cache: "f32", "f16", "q8" or "auto"; unset = "auto", f16 where enough of it fits, else q8. */
+  /** Of the KV cache: "f32", "f16", "i16", "q8" or "auto"; unset = "auto", i16 where enough of it fits, else q8. */
   KV_PRECISION?: string;
   /** Days for which an unused session keeps its KV cache in storage, its history stays; 0 = none is kept; unset = 7. */
   SESSION_KV_DAYS?: string;

@@ -19,7 +19,7 @@ export interface ContractOptions {
   numBlocks: number;
   maxBatchTokens: number;
   maxBatchSequences: number;
-  kvPrecision: "f32" | "f16" | "q8";
+  kvPrecision: "f32" | "f16" | "q8" | "i16";
 }
 
 export interface ContractSubject {

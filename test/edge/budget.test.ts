@@ -51,8 +51,8 @@ test("the KV cache is int8 where f16 leaves no roomy context, whatever is loaded
   expect(engine.kvPrecision).toBe("q8");
   expect(engine.contextLength).toBe(engine.numBlocks * 16);
   expect(totalBytes).toBeLessThanOrEqual(FREE_BYTES);
-  expect(plan({ ...spec, contextLength: 512 })!.engine.kvPrecision).toBe("f16");
-  expect(plan({ ...spec, contextLength: 512 }, 60_000_000)!.engine.kvPrecision).toBe("f16");
+  expect(plan({ ...spec, contextLength: 512 })!.engine.kvPrecision).toBe("i16");
+  expect(plan({ ...spec, contextLength: 512 }, 60_000_000)!.engine.kvPrecision).toBe("i16");
 });
 
 test("the operator's precision is kept, whatever fits", () => {

@@ -12,8 +12,8 @@ test("SPECULATION is auto, off or a number of drafts, or an error that says so",
 test("KV_PRECISION is auto or a precision, or an error that names them", () => {
   expect(kvPrecisionFrom(undefined)).toBeNull();
   expect(kvPrecisionFrom("auto")).toBeNull();
-  for (const precision of ["f32", "f16", "q8"]) expect(kvPrecisionFrom(precision)).toBe(precision);
-  for (const wrong of ["", "Q8", "int8"]) expect(() => kvPrecisionFrom(wrong)).toThrow("f32, f16, q8");
+  for (const precision of ["f32", "f16", "q8", "i16"]) expect(kvPrecisionFrom(precision)).toBe(precision);
+  for (const wrong of ["", "Q8", "int8"]) expect(() => kvPrecisionFrom(wrong)).toThrow("f32, f16, q8, i16");
 });
 
 test("SESSION_KV_DAYS is a number of days, or an error that says so", () => {

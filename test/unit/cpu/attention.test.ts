@@ -99,7 +99,8 @@ function stored(values: Float32Array, headDim: number, precision: KvPrecision): 
   for (let from = 0; from < values.length; from += headDim) {
     const head = values.subarray(from, from + headDim);
     const largest = head.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-    const [scale, inverse] = [Math.fround(largest / 127), Math.fround(127 / largest)];
+    const most = precision === "q8" ? 127 : 4095;
+    const [scale, inverse] = [Math.fround(largest / most), Math.fround(most / largest)];
     head.forEach((value, i) => {
       out[from + i] = scale * Math.round(Math.fround(value * inverse));
     });
@@ -129,8 +130,8 @@ function exactly(attention: Attention, precision: KvPrecision, position: number,
   return out;
 }
 
-/** int8 rounds the query and the weights to 16 bits; the others only add in f32. */
-const TOLERANCE: Record<KvPrecision, number> = { f32: 5e-6, f16: 5e-6, q8: 2e-4 };
+/** Integers meet a query and weights that are rounded, to 16 bits and to 14; the others only add in f32. */
+const TOLERANCE: Record<KvPrecision, number> = { f32: 5e-6, f16: 5e-6, q8: 2e-4, i16: 1e-3 };
 
 function expectClose(actual: Float32Array, expected: Float64Array, tolerance: number, what: string): void {
   const worst = actual.reduce((max, value, i) => {

@@ -7,7 +7,7 @@ import { backendContract } from "../../contract/backend.contract.ts";
 import { kernelModules } from "../../support/kernel-modules.ts";
 
 /** Rounding K and V to int8 moves one of the random F32 model, whose logits range over ±8, by 0.18. */
-const LOGITS = { f32: 1e-4, f16: 1e-2, q8: 0.25 };
+const LOGITS = { f32: 1e-4, f16: 1e-2, q8: 0.25, i16: 1e-2 };
 
 for (const set of KERNEL_SETS) {
   for (const kvPrecision of KV_PRECISIONS) {

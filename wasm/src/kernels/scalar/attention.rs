@@ -61,6 +61,7 @@ unsafe fn read(precision: Precision, group: usize, token: usize, index: usize) -
             Precision::F32 => *(values as *const f32).add(index),
             Precision::F16 => f16_to_f32(*(values as *const u16).add(index)),
             Precision::Q8 => *(group as *const f32).add(token) * *(values as *const i8).add(index) as f32,
+            Precision::I16 => *(group as *const f32).add(token) * *(values as *const i16).add(index) as f32,
         }
     }
 }

@@ -8,7 +8,7 @@
 //! 4 tokens from far-apart places of a span, because a long context is read from beyond the cache and one stream alone
 //! does not fill its bandwidth.
 
-use super::cache::{Cache, CacheF16, CacheF32, CacheQ8};
+use super::cache::{Cache, CacheF16, CacheF32, CacheI16, CacheQ8};
 use super::lanes::{ZERO, exp, max_lanes, multiply_add, sum_lanes};
 use crate::kernels::Attend;
 use crate::kernels::activations::{ATTENTION_ROWS, ATTENTION_SPAN};
@@ -24,6 +24,7 @@ pub unsafe fn attend(task: &Attend) {
             Precision::F32 => attend_tiles::<CacheF32>(task),
             Precision::F16 => attend_tiles::<CacheF16>(task),
             Precision::Q8 => attend_tiles::<CacheQ8>(task),
+            Precision::I16 => attend_tiles::<CacheI16>(task),
         }
     }
 }
@@ -252,20 +253,29 @@ unsafe fn scores<C: Cache, const R: usize, const N: usize>(
     chosen: [usize; N],
     space: Workspace,
 ) {
-    let mut sums = [[ZERO; N]; R];
+    let mut scores = [[ZERO; N]; R];
     unsafe {
         let panels = chosen.map(|g| groups[g].k.add(C::PRECISION.header_bytes()));
         let words: [*const f32; R] = core::array::from_fn(|r| space.queries.add(r * space.head_dim) as *const f32);
         // A known number of steps at a time, so that the compiler unrolls them.
         let steps = 4 / C::STEP;
-        for first in (0..space.head_dim / C::STEP).step_by(steps) {
-            let (panels, words) = (panels.map(|p| p.add(first * C::STEP_BYTES)), words.map(|w| w.add(first)));
-            collect::<C, R, N>(&mut sums, steps, |n, s| panels[n].add(s * C::STEP_BYTES), |r, s| words[r].add(s));
+        for start in (0..space.head_dim).step_by(C::COMPONENTS) {
+            let mut sums = [[ZERO; N]; R];
+            let end = space.head_dim.min(start.saturating_add(C::COMPONENTS));
+            for first in (start / C::STEP..end / C::STEP).step_by(steps) {
+                let (panels, words) = (panels.map(|p| p.add(first * C::STEP_BYTES)), words.map(|w| w.add(first)));
+                collect::<C, R, N>(&mut sums, steps, |n, s| panels[n].add(s * C::STEP_BYTES), |r, s| words[r].add(s));
+            }
+            for (scores, sums) in scores.iter_mut().zip(sums) {
+                for (score, sum) in scores.iter_mut().zip(sums) {
+                    *score = f32x4_add(*score, C::floats(sum));
+                }
+            }
         }
         for n in 0..N {
             let group = groups[chosen[n]];
             for r in 0..R {
-                let score = f32x4_mul(C::scores(sums[r][n], group.k), f32x4_splat(rows[r].score_factor));
+                let score = f32x4_mul(C::scores(scores[r][n], group.k), f32x4_splat(rows[r].score_factor));
                 let to = space.weights.add(r * ATTENTION_SPAN + chosen[n] * 4);
                 v128_store(to as *mut v128, visible(score, &group, &rows[r]));
             }
@@ -334,7 +344,7 @@ unsafe fn add_values<C: Cache, const R: usize, const N: usize>(
             for n in 0..N {
                 let at = space.sums.add(r * space.head_dim + (panel + n) * 4) as *mut v128;
                 let kept = f32x4_mul(v128_load(at), f32x4_splat(rows[r].keep));
-                v128_store(at, multiply_add(C::values(sums[r][n]), f32x4_splat(rows[r].value_factor), kept));
+                v128_store(at, multiply_add(C::floats(sums[r][n]), f32x4_splat(rows[r].value_factor), kept));
             }
         }
     }

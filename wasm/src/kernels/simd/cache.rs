@@ -1,11 +1,12 @@
-//! The three precisions of K and V as attention multiplies them. Scores and weighted sums are the same operation: a lane
+//! The precisions of K and V as attention multiplies them. Scores and weighted sums are the same operation: a lane
 //! (a token for K, a component for V) collects step after step, each value times what all lanes share, a query's component
 //! or a token's weight. f16 stays scaled by 2^-112 in registers, and what it meets is scaled by 2^56, so that neither side
-//! leaves the range of f32 and no multiplication is spent on the conversion. int8 meets 16-bit numbers, quantised per
-//! query and per span of weights: their own rounding (2^-16) vanishes beside that of the cache (2^-8), and the sums are
-//! exact, 512 components or 64 tokens long, so every kernel set gets the same.
+//! leaves the range of f32 and no multiplication is spent on the conversion. Integers meet 16-bit numbers, quantised per
+//! query and per span of weights. The sums are exact, `COMPONENTS` components or 64 tokens long, so every kernel set gets
+//! the same.
 
 use super::lanes::{ZERO, max_lanes, multiply_add};
+use crate::kernels::activations::ATTENTION_SPAN;
 use crate::kv_pool::Precision;
 use core::arch::wasm32::*;
 
@@ -16,6 +17,9 @@ pub trait Cache {
     /// Bytes of the four lanes of a step.
     const STEP_BYTES: usize = 4 * Self::STEP * Self::PRECISION.value_bytes();
 
+    /// Components of a score that are collected before they become f32.
+    const COMPONENTS: usize = usize::MAX;
+
     /// Four lanes of a step.
     unsafe fn load(at: *const u8) -> v128;
 
@@ -25,7 +29,7 @@ pub trait Cache {
     /// The query as words to share, one a step; returns what a score is to be multiplied by.
     unsafe fn share_query(query: *const f32, head_dim: usize, words: *mut f32) -> f32;
 
-    /// Collected lanes of a group of K as f32; its scales lie at `group`.
+    /// Products of a group of K; its scales lie at `group`.
     unsafe fn scores(sum: v128, group: *const u8) -> v128;
 
     /// Weights of a group's tokens, to be shared by the lanes of V; its scales lie at `group`.
@@ -34,13 +38,14 @@ pub trait Cache {
     /// Weights to words to share, in place; returns what a weighted sum is to be multiplied by.
     unsafe fn share_weights(weights: *mut f32, num_weights: usize) -> f32;
 
-    /// Collected lanes of V as f32.
-    fn values(sum: v128) -> v128;
+    /// Collected lanes as f32.
+    fn floats(sum: v128) -> v128;
 }
 
 pub struct CacheF32;
 pub struct CacheF16;
 pub struct CacheQ8;
+pub struct CacheI16;
 
 impl Cache for CacheF32 {
     const PRECISION: Precision = Precision::F32;
@@ -76,7 +81,7 @@ impl Cache for CacheF32 {
     }
 
     #[inline(always)]
-    fn values(sum: v128) -> v128 {
+    fn floats(sum: v128) -> v128 {
         sum
     }
 }
@@ -119,51 +124,60 @@ impl Cache for CacheF16 {
     }
 
     #[inline(always)]
-    fn values(sum: v128) -> v128 {
+    fn floats(sum: v128) -> v128 {
         sum
     }
 }
 
-impl Cache for CacheQ8 {
-    const PRECISION: Precision = Precision::Q8;
+macro_rules! integer_cache {
+    ($name:ident, $precision:ident, $components:literal, $shared:literal, $load:expr) => {
+        impl Cache for $name {
+            const PRECISION: Precision = Precision::$precision;
+            const COMPONENTS: usize = $components;
 
-    #[inline(always)]
-    unsafe fn load(at: *const u8) -> v128 {
-        unsafe { i16x8_load_extend_i8x8(at as *const i8) }
-    }
+            #[inline(always)]
+            unsafe fn load(at: *const u8) -> v128 {
+                unsafe { $load(at as *const _) }
+            }
 
-    #[inline(always)]
-    fn collect(values: v128, shared: v128, sum: v128) -> v128 {
-        i32x4_add(sum, i32x4_dot_i16x8(values, shared))
-    }
+            #[inline(always)]
+            fn collect(values: v128, shared: v128, sum: v128) -> v128 {
+                i32x4_add(sum, i32x4_dot_i16x8(values, shared))
+            }
 
-    unsafe fn share_query(query: *const f32, head_dim: usize, words: *mut f32) -> f32 {
-        // A sum of head_dim products with 127 stays below 2^31.
-        let most = (i32::MAX as usize / (127 * head_dim)).min(i16::MAX as usize) as f32;
-        unsafe { quantize(query, head_dim, words, most) }
-    }
+            unsafe fn share_query(query: *const f32, head_dim: usize, words: *mut f32) -> f32 {
+                // Products of the largest integers stay below 2^31, summed over so many components or over a span.
+                const { assert!(Precision::$precision.most() as u64 * $shared * $components <= i32::MAX as u64) };
+                const { assert!(Precision::$precision.most() as u64 * $shared * ATTENTION_SPAN as u64 <= i32::MAX as u64) };
+                unsafe { quantize(query, head_dim, words, $shared as f32) }
+            }
 
-    #[inline(always)]
-    unsafe fn scores(sum: v128, group: *const u8) -> v128 {
-        f32x4_mul(f32x4_convert_i32x4(sum), unsafe { v128_load(group as *const v128) })
-    }
+            #[inline(always)]
+            unsafe fn scores(sum: v128, group: *const u8) -> v128 {
+                f32x4_mul(sum, unsafe { v128_load(group as *const v128) })
+            }
 
-    /// A token without weight may lie in a slot that was never written: whatever its scale is, it adds 0.
-    #[inline(always)]
-    unsafe fn scale_weights(weights: v128, group: *const u8) -> v128 {
-        let scaled = f32x4_mul(weights, unsafe { v128_load(group as *const v128) });
-        v128_and(scaled, f32x4_gt(weights, ZERO))
-    }
+            /// A token without weight may lie in a slot that was never written: whatever its scale is, it adds 0.
+            #[inline(always)]
+            unsafe fn scale_weights(weights: v128, group: *const u8) -> v128 {
+                let scaled = f32x4_mul(weights, unsafe { v128_load(group as *const v128) });
+                v128_and(scaled, f32x4_gt(weights, ZERO))
+            }
 
-    unsafe fn share_weights(weights: *mut f32, num_weights: usize) -> f32 {
-        unsafe { quantize(weights, num_weights, weights, i16::MAX as f32) }
-    }
+            unsafe fn share_weights(weights: *mut f32, num_weights: usize) -> f32 {
+                unsafe { quantize(weights, num_weights, weights, $shared as f32) }
+            }
 
-    #[inline(always)]
-    fn values(sum: v128) -> v128 {
-        f32x4_convert_i32x4(sum)
-    }
+            #[inline(always)]
+            fn floats(sum: v128) -> v128 {
+                f32x4_convert_i32x4(sum)
+            }
+        }
+    };
 }
+
+integer_cache!(CacheQ8, Q8, 512, 32767, i16x8_load_extend_i8x8);
+integer_cache!(CacheI16, I16, 64, 8191, v128_load);
 
 unsafe fn scale(x: *const f32, len: usize, out: *mut f32, factor: f32) {
     for at in (0..len).step_by(4) {

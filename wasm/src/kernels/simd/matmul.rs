@@ -18,13 +18,7 @@ pub const PANELS: usize = 4;
 
 /// Types whose quants are 0…63 as stored.
 #[cfg(not(target_feature = "relaxed-simd"))]
-unsafe fn unsigned<Q: Quantized, const P: usize>(
-    m: &Matrix,
-    a: &Activations,
-    num_tokens: usize,
-    out: *mut f32,
-    stride: usize,
-) {
+unsafe fn unsigned<Q: Quantized>(m: &Matrix, a: &Activations, num_tokens: usize, out: *mut f32, stride: usize) {
     unsafe { walk::<ExactTile<Q>>(m, a, num_tokens, out, stride) }
 }
 
@@ -34,18 +28,18 @@ pub unsafe fn matmul(m: &Matrix, a: &Activations, num_tokens: usize, out: *mut f
             Format::F32 => walk::<DenseTile<F32>>(m, a, num_tokens, out, stride),
             Format::F16 => walk::<DenseTile<F16>>(m, a, num_tokens, out, stride),
             Format::BF16 => walk::<DenseTile<Bf16>>(m, a, num_tokens, out, stride),
-            Format::Q4_0 => unsigned::<Q4_0, PANELS>(m, a, num_tokens, out, stride),
-            Format::Q4_1 => unsigned::<Q4_1, 2>(m, a, num_tokens, out, stride),
-            Format::Q5_0 => unsigned::<Q5_0, 2>(m, a, num_tokens, out, stride),
-            Format::Q5_1 => unsigned::<Q5_1, 2>(m, a, num_tokens, out, stride),
+            Format::Q4_0 => unsigned::<Q4_0>(m, a, num_tokens, out, stride),
+            Format::Q4_1 => unsigned::<Q4_1>(m, a, num_tokens, out, stride),
+            Format::Q5_0 => unsigned::<Q5_0>(m, a, num_tokens, out, stride),
+            Format::Q5_1 => unsigned::<Q5_1>(m, a, num_tokens, out, stride),
             #[cfg(target_feature = "relaxed-simd")]
             Format::Q8_0 if num_tokens == 1 => super::plane_tile::walk(m, a, out),
             Format::Q8_0 => walk::<ExactTile<Q8_0>>(m, a, num_tokens, out, stride),
-            Format::Q2_K => unsigned::<Q2_K, 2>(m, a, num_tokens, out, stride),
-            Format::Q3_K => unsigned::<Q3_K, 2>(m, a, num_tokens, out, stride),
-            Format::Q4_K => unsigned::<Q4_K, 2>(m, a, num_tokens, out, stride),
-            Format::Q5_K => unsigned::<Q5_K, 2>(m, a, num_tokens, out, stride),
-            Format::Q6_K => unsigned::<Q6_K, 2>(m, a, num_tokens, out, stride),
+            Format::Q2_K => unsigned::<Q2_K>(m, a, num_tokens, out, stride),
+            Format::Q3_K => unsigned::<Q3_K>(m, a, num_tokens, out, stride),
+            Format::Q4_K => unsigned::<Q4_K>(m, a, num_tokens, out, stride),
+            Format::Q5_K => unsigned::<Q5_K>(m, a, num_tokens, out, stride),
+            Format::Q6_K => unsigned::<Q6_K>(m, a, num_tokens, out, stride),
             Format::IQ4_NL => walk::<ExactTile<IQ4_NL>>(m, a, num_tokens, out, stride),
             Format::IQ4_XS => walk::<ExactTile<IQ4_XS>>(m, a, num_tokens, out, stride),
         }

@@ -6,6 +6,7 @@
 //! which this saves, is shared.
 
 use super::lanes::ZERO;
+use super::matmul::PANELS;
 use super::quantized::{Q8_0, Quantized, SpanSum, splat};
 use super::relaxed_tile::add_dot;
 use crate::block_format::{GROUP_ROWS, SUB_ELEMENTS};
@@ -13,8 +14,6 @@ use crate::kernels::{ActBlock, Activations};
 use crate::matrix::Matrix;
 use core::arch::wasm32::*;
 
-/// Groups far apart that are walked together: their two sums each, two inputs and a weight fill the registers.
-const PANELS: usize = 4;
 /// Bytes of a sub-block's high plane; the low one follows.
 const PLANE_BYTES: usize = SUB_ELEMENTS;
 
@@ -58,6 +57,7 @@ unsafe fn split(a: &Activations) {
     }
 }
 
+/// Two sums of each group, two inputs and a weight fill the registers.
 #[inline(never)]
 unsafe fn gemv<const P: usize>(groups: [*const u8; P], a: &Activations) -> [v128; P] {
     let mut sums = [SpanSum::ZERO; P];

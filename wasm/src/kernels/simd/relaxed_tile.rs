@@ -11,6 +11,7 @@
 //! the processor has it (AVX-VNNI, Arm's dot product), but one for five elsewhere, so it is a kernel set of its own.
 
 use super::lanes::ZERO;
+use super::matmul::PANELS;
 use super::quantized::{Constants, Quantized, Scales, SpanSum, splat};
 use crate::block_format::{GROUP_ROWS, SUB_ELEMENTS};
 use crate::kernels::{ActBlock, Activations};
@@ -20,19 +21,11 @@ use core::arch::wasm32::*;
 /// Most tokens that share the unpacking of a sub-block: their activations stay in the first-level cache.
 const TILE_TOKENS: usize = 16;
 
-/// `P` groups that lie far apart are walked together.
-///
 /// # Safety
 /// As `matmul`.
-pub unsafe fn walk<Q: Quantized, const P: usize>(
-    m: &Matrix,
-    a: &Activations,
-    num_tokens: usize,
-    out: *mut f32,
-    stride: usize,
-) {
+pub unsafe fn walk<Q: Quantized>(m: &Matrix, a: &Activations, num_tokens: usize, out: *mut f32, stride: usize) {
     let num_groups = m.rows.div_ceil(GROUP_ROWS);
-    let panel_groups = num_groups / P;
+    let panel_groups = num_groups / PANELS;
     let group_bytes = m.group_bytes();
     let at = |group: usize| unsafe { m.data.add(group * group_bytes) };
     for first in (0..num_tokens).step_by(TILE_TOKENS) {
@@ -40,16 +33,16 @@ pub unsafe fn walk<Q: Quantized, const P: usize>(
         let out = unsafe { out.add(first * stride) };
         unsafe {
             for index in 0..panel_groups {
-                let groups: [usize; P] = core::array::from_fn(|panel| index + panel * panel_groups);
+                let groups: [usize; PANELS] = core::array::from_fn(|panel| index + panel * panel_groups);
                 if count == 1 {
-                    gemv::<Q, P>(groups.map(at), a, first, groups.map(|group| out.add(group * GROUP_ROWS)));
+                    gemv::<Q>(groups.map(at), a, first, groups.map(|group| out.add(group * GROUP_ROWS)));
                 } else {
                     for group in groups {
                         gemm::<Q>(at(group), a, first, count, out.add(group * GROUP_ROWS), stride);
                     }
                 }
             }
-            for group in panel_groups * P..num_groups {
+            for group in panel_groups * PANELS..num_groups {
                 gemm::<Q>(at(group), a, first, count, out.add(group * GROUP_ROWS), stride);
             }
         }
@@ -58,21 +51,16 @@ pub unsafe fn walk<Q: Quantized, const P: usize>(
 
 /// One token: the 8 splatted inputs of a sub-block stay in registers while the groups pass.
 #[inline(never)]
-unsafe fn gemv<Q: Quantized, const P: usize>(
-    groups: [*const u8; P],
-    a: &Activations,
-    token: usize,
-    out: [*mut f32; P],
-) {
+unsafe fn gemv<Q: Quantized>(groups: [*const u8; PANELS], a: &Activations, token: usize, out: [*mut f32; PANELS]) {
     let num_subs = a.cols / SUB_ELEMENTS;
     let span_subs = Q::LAYOUT.num_subs(a.cols);
     let constants = Constants::read();
-    let mut totals = [ZERO; P];
+    let mut totals = [ZERO; PANELS];
     unsafe {
         let mut x = a.blocks.add(token * num_subs);
         let mut span_offset = 0;
         for _ in 0..num_subs / span_subs {
-            let mut sums = [SpanSum::ZERO; P];
+            let mut sums = [SpanSum::ZERO; PANELS];
             let mut offset = span_offset + Q::LAYOUT.header_bytes;
             for _ in 0..span_subs {
                 let inputs = splats(x);
@@ -83,12 +71,12 @@ unsafe fn gemv<Q: Quantized, const P: usize>(
                 offset += Q::LAYOUT.sub_bytes();
                 x = x.add(1);
             }
-            for r in 0..P {
+            for r in 0..PANELS {
                 totals[r] = sums[r].finish::<Q>(totals[r], groups[r].add(span_offset));
             }
             span_offset = offset;
         }
-        for r in 0..P {
+        for r in 0..PANELS {
             v128_store(out[r] as *mut v128, totals[r]);
         }
     }
