@@ -138,10 +138,15 @@ test("a disposed backend says so", async () => {
   expect(() => logitsOf(backend)).toThrow(/disposed/);
 });
 
-test("an f16 KV cache halves the pool and moves logits a little", async () => {
-  const [f32, f16] = [await loadBytes(MIXED, "relaxed", { kvPrecision: "f32" }), await loadBytes(MIXED, "relaxed")];
-  const [exact, rounded] = [logitsOf(f32), logitsOf(f16)];
-  expect(f16.memory.kvBytes).toBe(f32.memory.kvBytes / 2);
+test.each([
+  ["f16", 0],
+  ["i16", 16], // Scales of four tokens of a head.
+] as const)("%s halves the KV pool and moves logits a little", async (kvPrecision, scaleBytes) => {
+  const f32 = await loadBytes(MIXED, "relaxed", { kvPrecision: "f32" });
+  const half = await loadBytes(MIXED, "relaxed", { kvPrecision });
+  const [exact, rounded] = [logitsOf(f32), logitsOf(half)];
+  const numGroups = f32.memory.kvBytes / (16 * f32.spec.headDim);
+  expect(half.memory.kvBytes).toBe(f32.memory.kvBytes / 2 + numGroups * scaleBytes);
   expect(rounded).not.toEqual(exact);
   const error = exact.reduce((sum, value, i) => sum + (value - rounded[i]!) ** 2, 0);
   expect(error / exact.reduce((sum, value) => sum + value ** 2, 0)).toBeLessThan(2e-3);

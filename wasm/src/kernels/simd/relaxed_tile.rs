@@ -19,7 +19,7 @@ use crate::matrix::Matrix;
 use core::arch::wasm32::*;
 
 /// Most tokens that share the unpacking of a sub-block: their activations stay in the first-level cache.
-const TILE_TOKENS: usize = 16;
+const TILE_TOKENS: usize = 32;
 
 /// # Safety
 /// As `matmul`.
@@ -30,20 +30,20 @@ pub unsafe fn walk<Q: Quantized>(m: &Matrix, a: &Activations, num_tokens: usize,
     let at = |group: usize| unsafe { m.data.add(group * group_bytes) };
     for first in (0..num_tokens).step_by(TILE_TOKENS) {
         let count = TILE_TOKENS.min(num_tokens - first);
-        let out = unsafe { out.add(first * stride) };
+        let to = |group: usize| unsafe { out.add(first * stride + group * GROUP_ROWS) };
         unsafe {
             for index in 0..panel_groups {
                 let groups: [usize; PANELS] = core::array::from_fn(|panel| index + panel * panel_groups);
                 if count == 1 {
-                    gemv::<Q>(groups.map(at), a, first, groups.map(|group| out.add(group * GROUP_ROWS)));
+                    gemv::<Q>(groups.map(at), a, first, groups.map(to));
                 } else {
-                    for group in groups {
-                        gemm::<Q>(at(group), a, first, count, out.add(group * GROUP_ROWS), stride);
-                    }
+                    let [g0, g1, g2, g3] = groups;
+                    gemm::<Q, 2>([g0, g1].map(at), a, first, count, [g0, g1].map(to), stride);
+                    gemm::<Q, 2>([g2, g3].map(at), a, first, count, [g2, g3].map(to), stride);
                 }
             }
             for group in panel_groups * PANELS..num_groups {
-                gemm::<Q>(at(group), a, first, count, out.add(group * GROUP_ROWS), stride);
+                gemm::<Q, 1>([at(group)], a, first, count, [to(group)], stride);
             }
         }
     }
@@ -66,7 +66,11 @@ unsafe fn gemv<Q: Quantized>(groups: [*const u8; PANELS], a: &Activations, token
                 let inputs = splats(x);
                 for (sum, group) in sums.iter_mut().zip(groups) {
                     let sub = group.add(offset);
-                    add_sub_block::<Q>(sum, &Q::vectors(sub, &constants), &SubScales::read::<Q>(sub), &inputs, x);
+                    let weights = Q::vectors(sub, &constants);
+                    let four =
+                        |first: usize| (first..first + 4).fold(ZERO, |sum, i| add_dot(sum, inputs[i], weights[i]));
+                    let dots = if Q::HALVES { [four(0), four(4)] } else { [add_sums(four(0), four(4)), ZERO] };
+                    add_dots::<Q>(sum, dots, &SubScales::read::<Q>(sub), x);
                 }
                 offset += Q::LAYOUT.sub_bytes();
                 x = x.add(1);
@@ -82,44 +86,96 @@ unsafe fn gemv<Q: Quantized>(groups: [*const u8; PANELS], a: &Activations, token
     }
 }
 
-/// Several tokens: the 8 unpacked weight vectors of a sub-block stay in registers while the tokens pass.
+/// Several tokens: the vectors of a sub-block are unpacked once, and tiles of R groups × 4 tokens pass over them.
 #[inline(never)]
-unsafe fn gemm<Q: Quantized>(
-    group: *const u8,
+unsafe fn gemm<Q: Quantized, const R: usize>(
+    groups: [*const u8; R],
     a: &Activations,
     first: usize,
     num_tokens: usize,
-    out: *mut f32,
+    out: [*mut f32; R],
     stride: usize,
 ) {
     let num_subs = a.cols / SUB_ELEMENTS;
     let span_subs = Q::LAYOUT.num_subs(a.cols);
     let constants = Constants::read();
-    let mut totals = [ZERO; TILE_TOKENS];
+    let mut totals = [[ZERO; R]; TILE_TOKENS];
     unsafe {
-        let mut first_x = a.blocks.add(first * num_subs);
-        let mut span = group;
+        let mut x = a.blocks.add(first * num_subs);
+        let mut spans = groups;
         for _ in 0..num_subs / span_subs {
-            let mut sums = [SpanSum::ZERO; TILE_TOKENS];
-            let mut sub = span.add(Q::LAYOUT.header_bytes);
+            let mut sums = [[SpanSum::ZERO; R]; TILE_TOKENS];
+            let mut subs = spans.map(|span| span.add(Q::LAYOUT.header_bytes));
             for _ in 0..span_subs {
-                let weights = Q::vectors(sub, &constants);
-                let scales = SubScales::read::<Q>(sub);
-                let mut x = first_x;
-                for sum in sums[..num_tokens].iter_mut() {
-                    add_sub_block::<Q>(sum, &weights, &scales, &splats(x), x);
-                    x = x.add(num_subs);
+                let weights = Unpacked {
+                    vectors: subs.map(|sub| Q::vectors(sub, &constants)),
+                    scales: subs.map(|sub| SubScales::read::<Q>(sub)),
+                };
+                let mut token = 0;
+                while token + 4 <= num_tokens {
+                    tile::<Q, R, 4>(&weights, x.add(token * num_subs), num_subs, &mut sums[token..]);
+                    token += 4;
                 }
-                sub = sub.add(Q::LAYOUT.sub_bytes());
-                first_x = first_x.add(1);
+                if token + 2 <= num_tokens {
+                    tile::<Q, R, 2>(&weights, x.add(token * num_subs), num_subs, &mut sums[token..]);
+                    token += 2;
+                }
+                if token < num_tokens {
+                    tile::<Q, R, 1>(&weights, x.add(token * num_subs), num_subs, &mut sums[token..]);
+                }
+                subs = subs.map(|sub| sub.add(Q::LAYOUT.sub_bytes()));
+                x = x.add(1);
             }
-            for (total, sum) in totals[..num_tokens].iter_mut().zip(&sums) {
-                *total = sum.finish::<Q>(*total, span);
+            for (totals, sums) in totals[..num_tokens].iter_mut().zip(&sums) {
+                for r in 0..R {
+                    totals[r] = sums[r].finish::<Q>(totals[r], spans[r]);
+                }
             }
-            span = sub;
+            spans = subs;
         }
-        for (t, &total) in totals[..num_tokens].iter().enumerate() {
-            v128_store(out.add(t * stride) as *mut v128, total);
+        for (t, totals) in totals[..num_tokens].iter().enumerate() {
+            for r in 0..R {
+                v128_store(out[r].add(t * stride) as *mut v128, totals[r]);
+            }
+        }
+    }
+}
+
+/// A sub-block of R groups.
+struct Unpacked<const R: usize> {
+    vectors: [[v128; 8]; R],
+    scales: [SubScales; R],
+}
+
+/// Adds a sub-block to the sums of T tokens, whose activations lie `stride` blocks apart: sums, two weights and an input
+/// fill the registers.
+#[inline(always)]
+unsafe fn tile<Q: Quantized, const R: usize, const T: usize>(
+    weights: &Unpacked<R>,
+    x: *const ActBlock,
+    stride: usize,
+    sums: &mut [[SpanSum; R]],
+) {
+    let x: [*const ActBlock; T] = core::array::from_fn(|t| unsafe { x.add(t * stride) });
+    // Unknown to the compiler, which would unroll the loop, take one sum after the other and load everything anew.
+    let num_vectors = core::hint::black_box(if Q::HALVES { 4 } else { 8 });
+    let part = |first: usize| {
+        let mut dots = [[ZERO; T]; R];
+        for i in first..first + num_vectors {
+            for t in 0..T {
+                let input = unsafe { v128_load32_splat((x[t] as *const u32).add(i)) };
+                for r in 0..R {
+                    dots[r][t] = add_dot(dots[r][t], input, unsafe { *weights.vectors[r].get_unchecked(i) });
+                }
+            }
+        }
+        dots
+    };
+    let first = part(0);
+    let second = if Q::HALVES { part(4) } else { first };
+    for t in 0..T {
+        for r in 0..R {
+            unsafe { add_dots::<Q>(&mut sums[t][r], [first[r][t], second[r][t]], &weights.scales[r], x[t]) };
         }
     }
 }
@@ -150,32 +206,24 @@ impl SubScales {
     }
 }
 
-/// Adds 32 weights of 4 rows times their inputs.
+/// Adds the dots of a sub-block: of each half, or of all of it in the first.
 #[inline(always)]
-unsafe fn add_sub_block<Q: Quantized>(
-    sum: &mut SpanSum,
-    weights: &[v128; 8],
-    scales: &SubScales,
-    inputs: &[v128; 8],
-    x: *const ActBlock,
-) {
-    let four = |first: usize| (first..first + 4).fold(ZERO, |sum, i| add_dot(sum, inputs[i], weights[i]));
+unsafe fn add_dots<Q: Quantized>(sum: &mut SpanSum, dots: [v128; 2], scales: &SubScales, x: *const ActBlock) {
     unsafe {
         let act_scale = splat(&raw const (*x).scale);
         #[cfg(not(feature = "dot32"))]
         if Q::HALVES {
-            let first = scaled::<Q>(four(0), x, 0, scales.pairs[0]);
-            sum.add_dots(i32x4_add(first, scaled::<Q>(four(4), x, 1, scales.pairs[1])), act_scale);
+            let first = scaled::<Q>(dots[0], x, 0, scales.pairs[0]);
+            sum.add_dots(i32x4_add(first, scaled::<Q>(dots[1], x, 1, scales.pairs[1])), act_scale);
         } else {
-            sum.add_dots(scaled::<Q>(i16x8_add(four(0), four(4)), x, 2, scales.pairs[0]), act_scale);
+            sum.add_dots(scaled::<Q>(dots[0], x, 2, scales.pairs[0]), act_scale);
         }
         #[cfg(feature = "dot32")]
         if Q::HALVES {
-            sum.add_dots(centered::<Q>(four(0), x, 0), f32x4_mul(scales.floats.scale[0], act_scale));
-            sum.add_dots(centered::<Q>(four(4), x, 1), f32x4_mul(scales.floats.scale[1], act_scale));
+            sum.add_dots(centered::<Q>(dots[0], x, 0), f32x4_mul(scales.floats.scale[0], act_scale));
+            sum.add_dots(centered::<Q>(dots[1], x, 1), f32x4_mul(scales.floats.scale[1], act_scale));
         } else {
-            let dots = centered::<Q>(i32x4_add(four(0), four(4)), x, 2);
-            sum.add_dots(dots, f32x4_mul(scales.floats.scale[0], act_scale));
+            sum.add_dots(centered::<Q>(dots[0], x, 2), f32x4_mul(scales.floats.scale[0], act_scale));
         }
         sum.add_mins::<Q>(&scales.floats.min, x);
     }
@@ -188,6 +236,11 @@ pub fn add_dot(sum: v128, x: v128, quants: v128) -> v128 {
     return i32x4_relaxed_dot_i8x16_i7x16_add(x, quants, sum);
     #[cfg(not(feature = "dot32"))]
     return i16x8_add(sum, i16x8_relaxed_dot_i8x16_i7x16(x, quants));
+}
+
+#[inline(always)]
+fn add_sums(a: v128, b: v128) -> v128 {
+    if cfg!(feature = "dot32") { i32x4_add(a, b) } else { i16x8_add(a, b) }
 }
 
 /// What quants are centered by, so that sums of them fit 16 bits: the type's offset, or for quants up to 31 without one their
