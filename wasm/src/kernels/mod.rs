@@ -82,9 +82,14 @@ pub fn max(values: &[f32]) -> f32 {
     active::max(values)
 }
 
-/// value = exp((value − max) · inverse_temperature); NaN gives 0.
-pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) {
+/// value = exp((value − max) · inverse_temperature); NaN gives 0. Returns their sum.
+pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) -> f64 {
     active::softmax_weights(values, max, inverse_temperature)
+}
+
+/// The first index from `start` on whose value is at least `least`; the length where there is none.
+pub fn find_at_least(values: &[f32], start: usize, least: f32) -> usize {
+    active::find_at_least(values, start, least)
 }
 
 /// Σ exp(value − max), NaN left out.

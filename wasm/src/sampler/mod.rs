@@ -83,8 +83,8 @@ fn sample(logits: &[f32], output: &Output, workspace: &mut Workspace) -> u32 {
     if is_greedy || !max.is_finite() {
         return argmax(candidates, max);
     }
-    kernels::softmax_weights(candidates, max, 1.0 / output.temperature);
-    let len = cutoff::keep_likely(output, candidates, tokens);
+    let total = kernels::softmax_weights(candidates, max, 1.0 / output.temperature);
+    let len = cutoff::keep_likely(output, candidates, total, tokens);
     tokens[draw(&candidates[..len], philox::uniform(output.rng_key, output.rng_counter))]
 }
 

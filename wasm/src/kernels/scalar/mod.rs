@@ -6,4 +6,6 @@ mod rows;
 
 pub use attention::attend;
 pub use matmul::matmul;
-pub use rows::{add, gelu, layer_norm, max, multiply, quantize, rms_norm, softmax_weights, sum_exp, swiglu};
+pub use rows::{
+    add, find_at_least, gelu, layer_norm, max, multiply, quantize, rms_norm, softmax_weights, sum_exp, swiglu,
+};

@@ -68,11 +68,18 @@ pub fn max(values: &[f32]) -> f32 {
     values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
-pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) {
+pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) -> f64 {
+    let mut sum = 0.0;
     for value in values {
         let weight = libm::expf((*value - max) * inverse_temperature);
         *value = if weight.is_nan() { 0.0 } else { weight };
+        sum += *value as f64;
     }
+    sum
+}
+
+pub fn find_at_least(values: &[f32], start: usize, least: f32) -> usize {
+    values[start..].iter().position(|&value| value >= least).map_or(values.len(), |at| start + at)
 }
 
 pub fn sum_exp(values: &[f32], max: f32) -> f64 {

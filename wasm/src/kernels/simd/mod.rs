@@ -19,4 +19,6 @@ pub use attention::attend;
 pub use matmul::matmul;
 #[cfg(all(target_feature = "relaxed-simd", feature = "dot32"))]
 pub use relaxed_tile::probe_dot32;
-pub use rows::{add, gelu, layer_norm, max, multiply, quantize, rms_norm, softmax_weights, sum_exp, swiglu};
+pub use rows::{
+    add, find_at_least, gelu, layer_norm, max, multiply, quantize, rms_norm, softmax_weights, sum_exp, swiglu,
+};

@@ -160,10 +160,12 @@ pub fn max(values: &[f32]) -> f32 {
     max_lanes(largest)
 }
 
-pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) {
+pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) -> f64 {
+    let mut sums = [f64x2_splat(0.0); 2];
     for at in (0..values.len()).step_by(4) {
         let shifted = f32x4_sub(load_tail(values, at), f32x4_splat(max));
         let weights = unless_nan(exp(f32x4_mul(shifted, f32x4_splat(inverse_temperature))), ZERO);
+        add_wide(&mut sums, weights);
         if at + 4 <= values.len() {
             // SAFETY: just checked.
             unsafe { store(values, at, weights) };
@@ -174,15 +176,42 @@ pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) {
             values[at..].copy_from_slice(&lanes[..tail]);
         }
     }
+    total(sums)
 }
 
 pub fn sum_exp(values: &[f32], max: f32) -> f64 {
-    let (mut low, mut high) = (f64x2_splat(0.0), f64x2_splat(0.0));
+    let mut sums = [f64x2_splat(0.0); 2];
     for at in (0..values.len()).step_by(4) {
-        let e = unless_nan(exp(f32x4_sub(load_tail(values, at), f32x4_splat(max))), ZERO);
-        low = f64x2_add(low, f64x2_promote_low_f32x4(e));
-        high = f64x2_add(high, f64x2_promote_low_f32x4(i32x4_shuffle::<2, 3, 2, 3>(e, e)));
+        add_wide(&mut sums, unless_nan(exp(f32x4_sub(load_tail(values, at), f32x4_splat(max))), ZERO));
     }
-    let sum = f64x2_add(low, high);
+    total(sums)
+}
+
+#[inline(always)]
+fn add_wide(sums: &mut [v128; 2], v: v128) {
+    sums[0] = f64x2_add(sums[0], f64x2_promote_low_f32x4(v));
+    sums[1] = f64x2_add(sums[1], f64x2_promote_low_f32x4(i32x4_shuffle::<2, 3, 2, 3>(v, v)));
+}
+
+fn total(sums: [v128; 2]) -> f64 {
+    let sum = f64x2_add(sums[0], sums[1]);
     f64x2_extract_lane::<0>(sum) + f64x2_extract_lane::<1>(sum)
+}
+
+pub fn find_at_least(values: &[f32], start: usize, least: f32) -> usize {
+    const STRIDE: usize = 16;
+    let least_lanes = f32x4_splat(least);
+    let mut at = start;
+    while at + STRIDE <= values.len() {
+        // SAFETY: just checked.
+        let reach = |i: usize| f32x4_ge(unsafe { load(values, at + 4 * i) }, least_lanes);
+        if v128_any_true(v128_or(v128_or(reach(0), reach(1)), v128_or(reach(2), reach(3)))) {
+            break;
+        }
+        at += STRIDE;
+    }
+    while at < values.len() && !(values[at] >= least) {
+        at += 1;
+    }
+    at
 }
