@@ -66,7 +66,6 @@ export class ChatSession extends SocketObject {
     if (!this.#store.exists()) return;
     this.#store.prepare();
     this.#turns.prepare();
-    this.sockets.restore();
   }
 
   /** @param copy history to begin with */

@@ -5,19 +5,11 @@
 import { SOCKET_BUFFERED_BYTES_MAX } from "../protocol/limits.ts";
 import { SOCKET_CLOSE } from "../protocol/session-socket.ts";
 
-export interface AskedRequest {
-  requestId: string;
-  /** The client's name for it. */
-  ref: string | null;
-}
-
 interface SocketState {
   /** The last turn that was announced to it; 0 = none. */
   turn: number;
   /** Events of that turn that its peer has. */
   numEvents: number;
-  /** Its requests that nothing has answered yet. */
-  asked: AskedRequest[];
 }
 
 export class PeerSocket {
@@ -27,16 +19,21 @@ export class PeerSocket {
     this.#socket = socket;
   }
 
+  /** The same connection? */
+  is(other: PeerSocket): boolean {
+    return this.#socket === other.#socket;
+  }
+
   get isOpen(): boolean {
     return this.#socket.readyState === WebSocket.OPEN;
   }
 
   get state(): SocketState {
-    return (this.#socket.deserializeAttachment() as SocketState | null) ?? { turn: 0, numEvents: 0, asked: [] };
+    return (this.#socket.deserializeAttachment() as SocketState | null) ?? { turn: 0, numEvents: 0 };
   }
 
-  update(change: Partial<SocketState>): void {
-    this.#socket.serializeAttachment({ ...this.state, ...change });
+  set state(state: SocketState) {
+    this.#socket.serializeAttachment(state);
   }
 
   send(...frames: string[]): void {
@@ -50,13 +47,5 @@ export class PeerSocket {
 
   close(code: number, reason: string): void {
     if (this.isOpen) this.#socket.close(code, reason);
-  }
-
-  /** Takes a request off the list. */
-  answered(requestId: string): AskedRequest | null {
-    const { asked } = this.state;
-    const request = asked.find((one) => one.requestId === requestId) ?? null;
-    if (request !== null) this.update({ asked: asked.filter((one) => one !== request) });
-    return request;
   }
 }

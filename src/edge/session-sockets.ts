@@ -13,7 +13,7 @@ import { systemClock } from "../api/clock.ts";
 import { CHAT_FORMAT } from "../api/generation-routes.ts";
 import type { SessionInfo, SessionTurnRequest } from "../api/model-service.ts";
 import { randomHexId } from "../api/random-id.ts";
-import { ApiError, notFound, requestLost, streamGone, tooManySockets } from "../protocol/errors.ts";
+import { ApiError, notFound, streamGone, tooManySockets } from "../protocol/errors.ts";
 import { SESSION_SOCKETS_MAX } from "../protocol/limits.ts";
 import {
   decodeLastEventId,
@@ -50,6 +50,12 @@ export interface SocketHost {
   wake(id: string): void;
 }
 
+interface Asker {
+  socket: PeerSocket;
+  /** The client's name for its request. */
+  ref: string | null;
+}
+
 /** The upgrade as it goes from the Worker to the session's object. */
 export function socketRequest(id: string, position: EventPosition | null): Request {
   const url = new URL(`https://session/${id}`);
@@ -64,6 +70,11 @@ export class SessionSockets {
   readonly #host: SocketHost;
   /** The turn that is being fed, or that comes next. */
   #followed: { turn: Turn; feed: TurnFeed } | null = null;
+  /**
+   * Who asked for a turn that has not begun, by the id of the request. In memory: while a request waits the object stays,
+   * and where a fault resets it, its sockets are gone as well.
+   */
+  readonly #asked = new Map<string, Asker>();
   /** Feeds, one after another. */
   #feeding: Promise<void> = Promise.resolve();
 
@@ -72,20 +83,6 @@ export class SessionSockets {
     this.#store = store;
     this.#turns = turns;
     this.#host = host;
-  }
-
-  /** The object begins a new life: whoever waited in the last one is told. Only for a session that exists. */
-  restore(): void {
-    const sockets = this.#open();
-    if (sockets.length === 0) return;
-    const pending = this.#pendingTurn()?.request.requestId;
-    for (const socket of sockets) {
-      for (const { requestId, ref } of socket.state.asked) {
-        if (requestId === pending) continue;
-        socket.answered(requestId);
-        socket.send(errorFrame(requestLost(), ref));
-      }
-    }
   }
 
   /** Answers the upgrade that `socketRequest` made; a refusal is the fields of an `ApiError`. */
@@ -119,9 +116,10 @@ export class SessionSockets {
       await this.#answer(socket, decodeSocketMessage(message, requestId), { requestId, ref });
     } catch (cause) {
       const error = toApiError(requestId, cause);
-      socket.answered(requestId);
       socket.send(errorFrame(error, ref));
       if (error.status === 413) socket.close(SOCKET_CLOSE.tooLarge, "message too large");
+    } finally {
+      this.#asked.delete(requestId);
     }
   }
 
@@ -170,8 +168,7 @@ export class SessionSockets {
     const id = this.#sessionId();
     switch (request.type) {
       case "ask": {
-        // As many as may wait for their turn, and each name is short: far from the 16 KB of an attachment.
-        socket.update({ asked: [...socket.state.asked, { requestId, ref }] });
+        this.#asked.set(requestId, { socket, ref });
         const { generate, style, waitsForTurn, truncates } = request.turn;
         const clock = { clock: systemClock, randomId: randomHexId };
         const frame = answerFrame(clock, CHAT_FORMAT, style, 1, { session_id: id });
@@ -189,7 +186,6 @@ export class SessionSockets {
       case "stop":
         return socket.send(stoppedFrame(unwrap(await this.#host.session.stop(id)), ref));
       case "resume":
-        this.#host.wake(id);
         if (!this.#replay(socket, request.position, ref)) socket.send(idleFrame(ref));
         return;
       case "ping":
@@ -208,6 +204,7 @@ export class SessionSockets {
     const pending = this.#pendingTurn();
     const numSeen = position?.numEvents ?? 0;
     if (pending !== null) {
+      this.#host.wake(this.#sessionId());
       const running = this.#host.running();
       const feed = running === null ? this.#feedOf(pending) : this.#follow(running);
       feed.join(socket, numSeen, ref);
@@ -224,16 +221,21 @@ export class SessionSockets {
   /** @returns the feed of the running turn, which begins when those before it have ended */
   #follow(turn: Turn): TurnFeed {
     if (this.#followed?.turn === turn) return this.#followed.feed;
-    const feed = this.#feedOf(this.#turns.last()!);
+    const stored = this.#turns.last()!;
+    const feed = this.#feedOf(stored);
+    const asked = this.#asked.get(stored.request.requestId) ?? null;
+    this.#asked.delete(stored.request.requestId);
     this.#followed = { turn, feed };
-    this.#feeding = this.#feeding.then(() => this.#run(feed, turn));
+    this.#feeding = this.#feeding.then(() => this.#run(feed, turn, asked));
     this.#ctx.waitUntil(this.#feeding);
     return feed;
   }
 
-  async #run(feed: TurnFeed, turn: Turn): Promise<void> {
+  async #run(feed: TurnFeed, turn: Turn, asked: Asker | null): Promise<void> {
     try {
-      feed.begin(this.#open());
+      for (const socket of this.#open()) {
+        if (socket.state.turn !== feed.turn) feed.join(socket, 0, asked?.socket.is(socket) ? asked.ref : null);
+      }
       const reader = turn.reader();
       for (let events = await reader.next(); events.length > 0; events = await reader.next()) {
         feed.push(events, this.#open());

@@ -29,15 +29,6 @@ export class TurnFeed {
     return this.#turn.answerId;
   }
 
-  /** Announces the turn to every socket that does not know of it. */
-  begin(sockets: readonly PeerSocket[]): void {
-    for (const socket of sockets) {
-      if (socket.state.turn === this.turn) continue;
-      const asked = socket.answered(this.#turn.request.requestId);
-      this.join(socket, 0, asked?.ref ?? null);
-    }
-  }
-
   /**
    * Announces the turn to one socket and brings it level with the others.
    *
@@ -46,7 +37,7 @@ export class TurnFeed {
   join(socket: PeerSocket, numSeen: number, ref: string | null): void {
     const { answerId: turn, numTruncated } = this.#turn;
     socket.send(turnFrame({ turn, question: this.#question, numTruncated }, ref), ...this.framesAfter(numSeen));
-    socket.update({ turn, numEvents: Math.max(numSeen, this.#numFrames) });
+    socket.state = { turn, numEvents: Math.max(numSeen, this.#numFrames) };
   }
 
   /** @param events the next ones */
@@ -63,7 +54,7 @@ export class TurnFeed {
       // A peer that has more than there was in the end must still see an end.
       if (hasEnded && numEvents > this.#numFrames) socket.send(...this.framesAfter(numEvents));
       else socket.send(...frames.slice(Math.max(numEvents - numBefore, 0)));
-      if (numEvents < this.#numFrames) socket.update({ numEvents: this.#numFrames });
+      if (numEvents < this.#numFrames) socket.state = { turn, numEvents: this.#numFrames };
     }
   }
 

@@ -200,18 +200,6 @@ export function tooManySockets(sessionId: string, numMax: number): ApiError {
   });
 }
 
-/** A message that waited for its turn in an object that is gone. It was not stored, so sending it again is safe. */
-export function requestLost(): ApiError {
-  return new ApiError({
-    status: 503,
-    type: "unavailable_error",
-    code: "request_lost",
-    param: null,
-    message: "The server was restarted before this message had its turn, and nothing of it was kept. Send it again.",
-    retryAfterS: 1,
-  });
-}
-
 /** A route that answers with another protocol only. */
 export function upgradeRequired(path: string): ApiError {
   return new ApiError({
