@@ -45,8 +45,9 @@ const views = [
       composer.focusUnlessTouch();
     },
     edit: (key, text) => {
-      controller.editMessage(key, text);
-      composer.focusUnlessTouch();
+      const isTaken = controller.editMessage(key, text) !== null;
+      if (isTaken) composer.focusUnlessTouch();
+      return isTaken;
     },
   }),
   new SidebarView({ newChat: startNewChat, delete: (id) => controller.delete(id) }, Date.now),

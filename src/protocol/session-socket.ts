@@ -136,7 +136,8 @@ export function turnFrame({ turn, question, numTruncated }: TurnAnnouncement, re
 
 /** The events in a piece of the session's SSE stream, each as a frame. Its JSON is taken over as text, never parsed. */
 export function eventFrames(sse: string): string[] {
-  const events = sse.matchAll(/^id: (\S+)\ndata: (.*)$/gm);
+  // Not by lines of a regular expression: U+2028 ends those, and may stand in JSON.
+  const events = sse.matchAll(/id: (\S+)\ndata: ([^\n]*)\n/g);
   return Array.from(events, ([, id, data]) => {
     return `{"type":"event","id":"${id}","data":${data === "[DONE]" ? '"[DONE]"' : data}}`;
   });

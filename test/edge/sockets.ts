@@ -102,7 +102,7 @@ export async function connect(id: string, query = ""): Promise<SocketClient> {
 
 /** The server-sent events of a response as the frames that a socket gets. */
 export function framesOf(sse: string): string[] {
-  return [...sse.matchAll(/^id: (.*)\ndata: (.*)$/gm)].map(([, id, data]) =>
+  return [...sse.matchAll(/id: (\S+)\ndata: ([^\n]*)\n/g)].map(([, id, data]) =>
     JSON.stringify({ type: "event", id, data: data === "[DONE]" ? data : JSON.parse(data!) }),
   );
 }

@@ -130,20 +130,22 @@ export class ChatController {
     if (text.trim() === "" || isAnswering(conversation) || conversation.phase === "loading") return;
     this.#store.dispatch({ type: "messageSent", key: conversation.key, text });
     this.#saveDraft(conversation.key);
-    await this.#answer(conversation, (id, signal) => this.#client.sendMessage(id, text, signal));
-    await this.#refreshSessions();
+    await this.#turn(conversation, (id, signal) => this.#client.sendMessage(id, text, signal));
   }
 
-  /** Puts other words in the place of a message of the reader's; its answer and all after it make room. */
-  async editMessage(messageKey: string, text: string): Promise<void> {
+  /**
+   * Puts other words in the place of a message of the reader's; its answer and all after it make room.
+   *
+   * @returns null where that cannot be done now
+   */
+  editMessage(messageKey: string, text: string): Promise<void> | null {
     const conversation = this.#current;
     const index = conversation.messages.findIndex((message) => message.key === messageKey);
-    if (text.trim() === "" || index < 0 || conversation.phase !== "idle") return;
+    if (text.trim() === "" || index < 0 || conversation.phase !== "idle") return null;
     const before = conversation.messages[index]!.text;
     this.#store.dispatch({ type: "messageEdited", key: conversation.key, index, text });
     this.#saveDraft(conversation.key);
-    await this.#answer(conversation, (id, signal) => this.#client.edit(id, index, before, text, signal));
-    await this.#refreshSessions();
+    return this.#turn(conversation, (id, signal) => this.#client.edit(id, index, before, text, signal));
   }
 
   /** Takes the text in the box to a new chat and sends it there. */
@@ -199,11 +201,10 @@ export class ChatController {
 
   async #answerAgain(conversation: Conversation): Promise<void> {
     this.#store.dispatch({ type: "answerDropped", key: conversation.key });
-    await this.#answer(conversation, (id, signal) => this.#client.regenerate(id, signal));
-    await this.#refreshSessions();
+    await this.#turn(conversation, (id, signal) => this.#client.regenerate(id, signal));
   }
 
-  async #answer(
+  async #turn(
     conversation: Conversation,
     ask: (id: string, signal: AbortSignal) => Promise<AnswerStream>,
   ): Promise<void> {
@@ -222,6 +223,7 @@ export class ChatController {
     }
     this.#streams.delete(key);
     await this.#catchUp(key);
+    await this.#refreshSessions();
   }
 
   async #createSession(draftKey: string): Promise<string> {

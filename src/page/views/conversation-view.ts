@@ -16,8 +16,8 @@ const SUGGESTIONS = [
 export interface ConversationActions {
   /** A suggestion was chosen. */
   suggest(text: string): void;
-  /** Other words for the message with this key. */
-  edit(key: string, text: string): void;
+  /** Other words for the message with this key; false where it cannot be changed now. */
+  edit(key: string, text: string): boolean;
 }
 
 export class ConversationView {

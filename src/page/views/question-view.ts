@@ -7,16 +7,17 @@ import { button, el, icon, setText } from "./dom.ts";
 
 export class QuestionView {
   readonly element = el("li", { class: "message user" });
-  readonly #onEdit: (text: string) => void;
+  readonly #onEdit: (text: string) => boolean;
   readonly #speaker = el("span", { class: "visually-hidden" }, "You said:");
   readonly #bubble = el("p", { class: "bubble" });
   readonly #edit = button(
     { class: "icon-button small edit", "aria-label": "Edit your message" },
     () => this.#open(),
-    icon("new"),
+    icon("edit"),
   );
 
-  constructor(onEdit: (text: string) => void) {
+  /** @param onEdit false = not now: the words stay in the box */
+  constructor(onEdit: (text: string) => boolean) {
     this.#onEdit = onEdit;
     this.#close();
   }
@@ -63,9 +64,7 @@ export class QuestionView {
     });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (box.value.trim() === "") return;
-      this.#close();
-      this.#onEdit(box.value);
+      if (box.value.trim() !== "" && this.#onEdit(box.value)) this.#close();
     });
     this.element.replaceChildren(this.#speaker, form);
     grow(box);
