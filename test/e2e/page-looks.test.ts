@@ -160,6 +160,7 @@ describe.each(Object.keys(SIZES))("%s", (size) => {
     const checks = [await chat.page.evaluate<Contrast>(probe)];
     await chat.page.getByRole("button", { name: "Edit your message" }).last().click();
     checks.push(await chat.page.evaluate<Contrast>(probe));
+    await chat.page.keyboard.press("Escape");
     await chat.page.route("**/messages", (route) => route.fulfill({ status: 500, body: "{}" }));
     await chat.ask("Hello");
     await chat.notice.waitFor();

@@ -163,7 +163,9 @@ export class ChatController {
     await this.refresh();
     if (failedStep === "loading" && id !== null) await this.reload(id);
     if (failedStep === "sending") await this.send(draft);
-    if (failedStep === "answering") await this.#answerAgain(this.#current);
+    if (failedStep !== "answering") return;
+    this.#store.dispatch({ type: "answerDropped", key });
+    await this.#turn(this.#current, (id, signal) => this.#client.regenerate(id, signal));
   }
 
   async stop(): Promise<void> {
@@ -197,11 +199,6 @@ export class ChatController {
 
   get #current(): Conversation {
     return currentConversation(this.#store.state);
-  }
-
-  async #answerAgain(conversation: Conversation): Promise<void> {
-    this.#store.dispatch({ type: "answerDropped", key: conversation.key });
-    await this.#turn(conversation, (id, signal) => this.#client.regenerate(id, signal));
   }
 
   async #turn(
