@@ -18,7 +18,7 @@ export interface AnswerFormat {
 
 /** @param extra more top-level fields for every chunk or the body */
 export function answerFrame(
-  { clock, randomId }: ApiOptions,
+  { clock, randomId }: Pick<ApiOptions, "clock" | "randomId">,
   format: AnswerFormat,
   { includeUsage }: AnswerStyle,
   numChoices: number,

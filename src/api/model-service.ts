@@ -5,6 +5,7 @@ import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { AnswerFrame } from "../protocol/openai/chunk-stream.ts";
 import type { SessionInfo, SessionSummary } from "../protocol/session-info.ts";
+import type { EventPosition } from "../protocol/sse-ids.ts";
 
 export type { ModelInfo } from "../protocol/model-info.ts";
 export type { SessionInfo, SessionMessage, SessionSummary } from "../protocol/session-info.ts";
@@ -56,6 +57,14 @@ export interface SessionService {
     fork: { messageId: number | null; title: string | null },
     owner: string | null,
   ): Promise<SessionInfo>;
+  /**
+   * A socket that tells of all that happens in the session, and takes messages (`protocol/session-socket.ts`).
+   *
+   * @param position what the client has of the last turn; null = nothing
+   * @returns the response to the upgrade, with status 101
+   * @throws ApiError 404 where there is no such session, 429 where it has too many sockets
+   */
+  connect(id: string, position: EventPosition | null): Promise<Response>;
   /** Ends the running answer and keeps what it has; false where nothing ran. */
   stop(id: string): Promise<boolean>;
 }

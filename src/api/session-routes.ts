@@ -2,7 +2,8 @@
  * Conversations that the server keeps. A session's id is the capability to it: whoever has the id may read, continue and
  * delete it. The list is the owner's alone (`owner.ts`).
  */
-import { invalidRequest, notFound, unavailable } from "../protocol/errors.ts";
+import { notFound, unavailable, upgradeRequired } from "../protocol/errors.ts";
+import { decodeLastEventId } from "../protocol/session-socket.ts";
 import {
   decodeSessionFork,
   decodeSessionInit,
@@ -15,9 +16,10 @@ import {
   sessionDeletedBody,
   sessionListBody,
 } from "../protocol/sessions.ts";
-import { type EventPosition, IdentifiedStream, parseEventId } from "../protocol/sse-ids.ts";
+import { type EventPosition, IdentifiedStream } from "../protocol/sse-ids.ts";
 import { answerFrame, bodyResponse, encodedResponse } from "./answer-response.ts";
 import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
+import { errorResponse } from "./error-response.ts";
 import { CHAT_FORMAT } from "./generation-routes.ts";
 import { readJsonBody } from "./json-body.ts";
 import type { ModelService, SessionQuestion, SessionService } from "./model-service.ts";
@@ -49,6 +51,7 @@ export function sessionRoutes(options: ApiOptions, sessions: SessionService): Ro
     { path: "/v1/sessions/:id/messages/:message", methods: { PUT: edit(options, sessions) } },
     { path: "/v1/sessions/:id/regenerate", methods: { POST: regenerate(options, sessions) } },
     { path: "/v1/sessions/:id/stream", methods: { GET: resume(options, sessions) } },
+    { path: "/v1/sessions/:id/ws", methods: { GET: connect(sessions) } },
     { path: "/v1/sessions/:id/fork", methods: { POST: fork(sessions) } },
     {
       path: "/v1/sessions/:id/stop",
@@ -145,14 +148,22 @@ function nothingMore(): Response {
 
 /** What the client has: by the header that an `EventSource` sends, or by a query for those who cannot set one. */
 function lastEvent(context: ApiContext): EventPosition | null {
-  const asked = context.req.header("last-event-id") ?? context.req.query("last_event_id") ?? "";
-  if (asked === "") return null;
-  const position = parseEventId(asked);
-  if (position !== null) return position;
-  throw invalidRequest(
-    `'last_event_id' must be the id of an event of this session, but is ${JSON.stringify(asked.slice(0, 64))}.`,
-    "last_event_id",
-  );
+  return decodeLastEventId(context.req.header("last-event-id") ?? context.req.query("last_event_id") ?? "");
+}
+
+/**
+ * Any page may open a socket, as it may POST: the id is the capability, and no cookie counts here, so that a page which
+ * makes a browser connect can reach nothing that it could not reach by itself.
+ */
+function connect(sessions: SessionService): ApiHandler {
+  return (context) => {
+    const id = sessionId(context);
+    const position = lastEvent(context);
+    const { method, path } = context.req;
+    const isUpgrade = method === "GET" && context.req.header("upgrade")?.toLowerCase() === "websocket";
+    if (!isUpgrade) return errorResponse(upgradeRequired(path), { upgrade: "websocket" });
+    return sessions.connect(id, position);
+  };
 }
 
 function fork(sessions: SessionService): ApiHandler {

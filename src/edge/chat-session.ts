@@ -9,12 +9,10 @@
  *  - an answer that a fault cut goes on from what is stored of it as soon as anybody asks for the session, and says what
  *    it would have said: it has its seed, and its tokens are computed again, not drawn.
  */
-import { DurableObject } from "cloudflare:workers";
-import type { SessionInfo, SessionInit, SessionMessage, SessionTurnRequest } from "../api/model-service.ts";
+import type { SessionInfo, SessionInit, SessionTurnRequest } from "../api/model-service.ts";
 import { ApiError, notFound, sessionBusy, sessionQueueFull, streamGone } from "../protocol/errors.ts";
 import type { ChatMessage } from "../protocol/generate.ts";
 import { SESSION_QUEUE_MAX, TRUNCATION_ANSWER_TOKENS } from "../protocol/limits.ts";
-import type { AnswerFrame } from "../protocol/openai/chunk-stream.ts";
 import type { TextGeneration } from "../serving/generation.ts";
 import type { Transcript } from "../serving/language-model.ts";
 import type { ServedModel } from "../serving/served-model.ts";
@@ -25,7 +23,10 @@ import { modelStore } from "./model-store.ts";
 import { capture, type RpcResult, toApiError } from "./rpc-result.ts";
 import { SessionKv } from "./session-kv.ts";
 import { assertFitsRow, cacheSalt, drawSeed, noSuchMessage, placeQuestion } from "./session-question.ts";
+import type { SessionCopy, TurnBytes } from "./session-rpc.ts";
+import { SessionSockets } from "./session-sockets.ts";
 import { SessionStore } from "./session-store.ts";
+import { SocketObject } from "./socket-object.ts";
 import { admitTruncated, withoutOldest } from "./truncation.ts";
 import { eventsFrom, Turn } from "./turn.ts";
 import { TurnLog } from "./turn-log.ts";
@@ -37,26 +38,11 @@ const RESTARTS_MAX = 4;
 /** How often a reader looks whether a turn that is being admitted has begun. */
 const POLL_MS = 10;
 
-export interface TurnBytes {
-  bytes: ReadableStream<Uint8Array>;
-  turn: number;
-  frame: AnswerFrame;
-  numTruncated: number;
-  hasEnded: boolean;
-}
-
-/** History of a session, as another one takes it over. */
-export interface SessionCopy {
-  model: string;
-  title: string | null;
-  messages: SessionMessage[];
-  transcript: Transcript | null;
-}
-
-export class ChatSession extends DurableObject<Env> {
+export class ChatSession extends SocketObject {
   readonly #store: SessionStore;
   readonly #turns: TurnStore;
   readonly #kv: SessionKv;
+  protected readonly sockets: SessionSockets;
   readonly #queue = new TurnQueue();
   /** Of whoever is answering. */
   #place: TurnPlace | null = null;
@@ -70,6 +56,12 @@ export class ChatSession extends DurableObject<Env> {
     this.#store = new SessionStore(ctx.storage);
     this.#turns = new TurnStore(ctx.storage);
     this.#kv = new SessionKv(ctx, env, () => this.#store.exists());
+    this.sockets = new SessionSockets(ctx, this.#store, this.#turns, {
+      session: this,
+      info: () => this.#info(),
+      running: () => this.#turn,
+      wake: (id) => this.#wakeTurn(id),
+    });
     isolateEngine.ownerRestarted(ctx.id.toString());
     if (!this.#store.exists()) return;
     this.#store.prepare();
@@ -167,6 +159,7 @@ export class ChatSession extends DurableObject<Env> {
       // Before the await: from here on the session is gone for everybody, and no late update can list it again.
       const deleted = this.ctx.storage.deleteAll();
       this.#place?.pass();
+      await this.sockets.close();
       await this.#publishing;
       if (owner !== null) await this.env.SESSION_DIRECTORY.getByName(owner).remove(id);
       await deleted;
@@ -335,6 +328,7 @@ export class ChatSession extends DurableObject<Env> {
       log,
     );
     this.#turn = turn;
+    this.sockets.began(turn);
     if (this.#stopOnStart) turn.stop();
     // Keeps the object alive until the answer is whole, for up to 15 minutes, with or without a reader.
     this.ctx.waitUntil(turn.run());
@@ -352,6 +346,7 @@ export class ChatSession extends DurableObject<Env> {
       if (isLogged) this.#turns.append(log.abortEvents(this.#store.record().model, 0, timings));
       this.#store.markAborted(answerId, Date.now());
     });
+    this.sockets.gaveUp();
   }
 
   #bytesOf({ answerId, frame, numTruncated }: StoredTurn, position: number): TurnBytes {

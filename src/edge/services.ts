@@ -4,7 +4,7 @@
  */
 import type { EventStream, ModelInfo, ModelService, SessionService } from "../api/model-service.ts";
 import { randomHexId } from "../api/random-id.ts";
-import { unavailable } from "../protocol/errors.ts";
+import { ApiError, type ApiErrorFields, unavailable } from "../protocol/errors.ts";
 import type { Env } from "./env.ts";
 import { eventsFrom } from "./event-bytes.ts";
 import { isolateEngine } from "./isolate-engine.ts";
@@ -12,6 +12,7 @@ import { FIRST_LANE, laneName } from "./lanes.ts";
 import { modelStore } from "./model-store.ts";
 import { resumingEvents } from "./resuming-events.ts";
 import { toApiError, unwrap } from "./rpc-result.ts";
+import { socketRequest } from "./session-sockets.ts";
 
 const NO_MODEL_RETRY_S = 60;
 
@@ -75,6 +76,13 @@ export function edgeSessions(env: Env): SessionService {
       const forkId = randomHexId();
       const init = { model: copy.model, system: null, title: title ?? copy.title };
       return unwrap(await session(forkId).create(forkId, init, owner, copy));
+    },
+    async connect(id, position) {
+      const response = await session(id).fetch(socketRequest(id, position));
+      const { webSocket } = response;
+      if (webSocket === null) throw new ApiError((await response.json()) as ApiErrorFields);
+      // What came from the object cannot be given more headers.
+      return new Response(null, { status: 101, webSocket });
     },
     stop: async (id) => unwrap(await session(id).stop(id)),
   };

@@ -20,7 +20,10 @@ const storage = storageIfAllowed(() => window.localStorage);
 const preferences = new Preferences(storage);
 const store = new Store(initialState(preferences.model, navigator.onLine), (draw) => requestAnimationFrame(draw));
 const controller = new ChatController({
-  client: createClient(fetch.bind(window)),
+  client: createClient(
+    fetch.bind(window),
+    (path) => new WebSocket(new URL(path, location.href.replace(/^http/, "ws"))),
+  ),
   store,
   preferences,
   timings: new TimingMemory(storageIfAllowed(() => window.sessionStorage)),
@@ -36,9 +39,16 @@ const composer = new ComposerView({
 });
 const views = [
   composer,
-  new ConversationView((text) => {
-    controller.send(text);
-    composer.focusUnlessTouch();
+  new ConversationView({
+    suggest: (text) => {
+      controller.send(text);
+      composer.focusUnlessTouch();
+    },
+    edit: (key, text) => {
+      const isTaken = controller.editMessage(key, text) !== null;
+      if (isTaken) composer.focusUnlessTouch();
+      return isTaken;
+    },
   }),
   new SidebarView({ newChat: startNewChat, delete: (id) => controller.delete(id) }, Date.now),
   new HeaderView((model) => controller.pickModel(model)),

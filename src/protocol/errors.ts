@@ -189,6 +189,28 @@ export function streamGone(turn: number, lastTurn: number | null): ApiError {
   });
 }
 
+/** Every event goes to every socket of a session, so there is a bound on them. */
+export function tooManySockets(sessionId: string, numMax: number): ApiError {
+  return new ApiError({
+    status: 429,
+    type: INVALID,
+    code: "too_many_sockets",
+    param: null,
+    message: `Session ${sessionId} has ${numMax} open sockets, and that is the limit. Close one.`,
+  });
+}
+
+/** A route that answers with another protocol only. */
+export function upgradeRequired(path: string): ApiError {
+  return new ApiError({
+    status: 426,
+    type: INVALID,
+    code: "upgrade_required",
+    param: null,
+    message: `${path} is a WebSocket. Open it with one, or GET the session's stream for server-sent events.`,
+  });
+}
+
 /** The queue is full. */
 export function overloaded(numWaiting: number, numWaitingMax: number): ApiError {
   return new ApiError({

@@ -81,6 +81,13 @@ export const TITLE_CHARS_MAX = 200;
  * nothing until its turn comes; a person types no more ahead. */
 export const SESSION_QUEUE_MAX = 4;
 
+/** Open sockets of one session: tabs and devices of one person, or a few people who look on. Every event is sent to each. */
+export const SESSION_SOCKETS_MAX = 32;
+
+/** What a socket's peer may leave unread before the socket is closed. A long answer is some hundred KB, so that is several
+ * of them; a peer that is merely slow comes back with the last event's id and misses nothing. */
+export const SOCKET_BUFFERED_BYTES_MAX = 1024 * 1024;
+
 /** Room that `truncation: "auto"` keeps for an answer without `max_tokens`: a paragraph or two. */
 export const TRUNCATION_ANSWER_TOKENS = 128;
 

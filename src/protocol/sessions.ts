@@ -11,7 +11,7 @@ import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "
 import { contentSchema, decodeContent } from "./openai/messages.ts";
 import { refuseUnsupported } from "./openai/unsupported.ts";
 import { validate, validateObject } from "./openai/validate.ts";
-import type { SessionInfo, SessionSummary } from "./session-info.ts";
+import type { SessionInfo, SessionMessage, SessionSummary } from "./session-info.ts";
 import type { AnswerStyle } from "./wire-request.ts";
 
 export const sessionInitSchema = z.object({
@@ -124,14 +124,12 @@ export function sessionSummaryBody(session: SessionSummary) {
   };
 }
 
+export function sessionMessageBody({ id, role, content, createdAtMs, finishReason }: SessionMessage) {
+  return { id, role, content, created_at: unixSeconds(createdAtMs), finish_reason: finishReason };
+}
+
 export function sessionBody(session: SessionInfo) {
-  const messages = session.messages.map(({ id, role, content, createdAtMs, finishReason }) => ({
-    id,
-    role,
-    content,
-    created_at: unixSeconds(createdAtMs),
-    finish_reason: finishReason,
-  }));
+  const messages = session.messages.map(sessionMessageBody);
   return { ...sessionSummaryBody(session), busy: session.busy, truncated_messages: session.numTruncated, messages };
 }
 

@@ -1,7 +1,7 @@
 /**
  * Ids for the server-sent events of a session's answer, so that a stream which broke can be taken up where it broke
- * (WHATWG HTML, section 9.2, `Last-Event-ID`). An id is "TURN-N": the turn's number in its session and the event's in its
- * stream, from 1; to a client it is opaque.
+ * (WHATWG HTML, section 9.2, `Last-Event-ID`). An id is "TURN-N": the turn's number in its session, which is
+ * the message id of its answer, and the event's in its stream, from 1.
  *
  * A resumed stream is written from its first event and what the client has is left out. That costs a little encoding,
  * keeps no encoder's state anywhere, and makes the rest the same bytes by construction.

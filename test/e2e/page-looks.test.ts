@@ -107,6 +107,8 @@ async function fixReplies(page: Page): Promise<void> {
   await page.clock.setFixedTime(SESSION.updated_at * 1000);
   const timings = JSON.stringify(JSON.stringify(TIMINGS));
   await page.addInitScript(`sessionStorage.setItem("runnel.timings.${SESSION.id}", ${timings})`);
+  // A socket that is open and says nothing.
+  await page.routeWebSocket("**/v1/**", () => {});
   await page.route("**/v1/**", (route) => route.fulfill({ json: REPLIES[new URL(route.request().url()).pathname] }));
 }
 
@@ -144,11 +146,21 @@ describe.each(Object.keys(SIZES))("%s", (size) => {
     await chat.context.close();
   });
 
+  test.each(THEMES)("a message that is being edited, %s", async (theme) => {
+    const chat = await openConversation({ ...SIZES[size], colorScheme: theme });
+    await chat.page.getByRole("button", { name: "Edit your message" }).last().click();
+    await expectToLookLike(chat.page, `editing-${size}-${theme}`);
+    await chat.context.close();
+  });
+
   test.each(THEMES)("all text has enough contrast, %s", async (theme) => {
     const probe = await readFile(join(ROOT, "test/support/contrast-probe.js"), "utf8");
     const chat = await openConversation({ ...SIZES[size], colorScheme: theme });
     await chat.page.evaluate("document.querySelectorAll('.icon-button').forEach((b) => { b.style.opacity = 1; })");
     const checks = [await chat.page.evaluate<Contrast>(probe)];
+    await chat.page.getByRole("button", { name: "Edit your message" }).last().click();
+    checks.push(await chat.page.evaluate<Contrast>(probe));
+    await chat.page.keyboard.press("Escape");
     await chat.page.route("**/messages", (route) => route.fulfill({ status: 500, body: "{}" }));
     await chat.ask("Hello");
     await chat.notice.waitFor();

@@ -220,8 +220,10 @@ describe("trouble", () => {
     expect(await chat.notice.count()).toBe(0);
   });
 
-  test("a chat that answers elsewhere: the message waits in the box, the other answer is shown", async () => {
+  test("a chat that answers elsewhere, and no socket to tell: the message waits in the box, the other answer is shown", async () => {
     const chat = await open();
+    await chat.page.routeWebSocket(/\/ws$/, (socket) => socket.close());
+    await chat.page.reload();
     await chat.ask("Hello");
     await chat.settledAnswers(1);
     const path = `${url()}/v1/sessions/${sessionId(chat.page)}`;

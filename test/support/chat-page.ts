@@ -8,8 +8,8 @@ import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } fr
 /** Long, since a busy machine may have to load a model meanwhile; nothing waits longer than it must. */
 const WAIT_MAX_MS = 60_000;
 
-/** Chromium logs every failed request as an error. */
-const REQUEST_FAILED = /^Failed to load resource/;
+/** Chromium logs every failed request as an error, and every socket that fails to open. */
+const REQUEST_FAILED = /^(Failed to load resource|WebSocket connection to )/;
 
 const CSP_PROBE = `
   window.violations = [];
@@ -93,7 +93,7 @@ export async function openChat(
 
 /** Adds fields to every message that the page sends, such as `temperature: 0`; the answer streams as it comes. */
 export async function amendMessages(page: Page, fields: Record<string, unknown>): Promise<void> {
-  await page.route("**/v1/sessions/*/messages", (route) =>
+  await page.route(/\/v1\/sessions\/[^/]+\/messages(\/\d+)?$/, (route) =>
     route.continue({ postData: { ...(route.request().postDataJSON() as object), ...fields } as never }),
   );
 }

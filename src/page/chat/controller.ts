@@ -9,11 +9,15 @@
  */
 import type { AnswerStream, ChatClient } from "../net/client.ts";
 import { type Failure, failureOfException, isPassing } from "../net/failure.ts";
+import type { WatchedTurn } from "../net/session-socket.ts";
+import { turnOfEvent } from "../net/wire.ts";
 import type { Action, LoadedSession } from "../state/reducer.ts";
 import type { Conversation } from "../state/state.ts";
-import { currentConversation, isAnswering, modelOf, untakenText } from "../state/state.ts";
+import { currentConversation, isAnswering, modelOf } from "../state/state.ts";
 import type { Store } from "../state/store.ts";
+import { Drafts } from "./drafts.ts";
 import type { Preferences } from "./preferences.ts";
+import { SessionWatch } from "./session-watch.ts";
 import type { TimingMemory } from "./timing-memory.ts";
 
 /** Quick enough to read along; each further question waits longer, up to the maximum. */
@@ -43,16 +47,27 @@ export interface ControllerHost {
 export class ChatController {
   readonly #client: ChatClient;
   readonly #store: Store;
-  readonly #preferences: Preferences;
   readonly #host: ControllerHost;
   readonly #streams = new Map<string, AbortController>();
   readonly #followed = new Set<string>();
+  readonly #drafts: Drafts;
+  readonly #watch: SessionWatch;
+  /** The last turn of a session that was read here to where it ended or broke, and the last that was left for later. */
+  readonly #readTurns = new Map<string, number>();
+  readonly #missedTurns = new Map<string, number>();
 
   constructor(host: ControllerHost) {
     this.#client = host.client;
     this.#store = host.store;
-    this.#preferences = host.preferences;
     this.#host = host;
+    this.#drafts = new Drafts(host.preferences);
+    this.#watch = new SessionWatch({
+      watch: (id, watcher) => host.client.watch(id, watcher),
+      sleep: host.sleep,
+      opened: (session) => this.#showNews(session),
+      turn: (id, turn) => void this.#showTurn(id, turn),
+      deleted: (id) => void this.reload(id),
+    });
   }
 
   /** Models and sessions; also the way out of "the server can't be reached". */
@@ -70,6 +85,7 @@ export class ChatController {
     this.#store.dispatch({ type: "draftOpened" });
     this.#restoreDraft(this.#current.key);
     this.#store.flush();
+    this.#watch.show(this.#current.id);
   }
 
   async open(id: string): Promise<void> {
@@ -80,7 +96,7 @@ export class ChatController {
     await this.reload(id);
   }
 
-  /** Asks for the session's state, unless its answer is streaming here. */
+  /** Asks for the session's state, and for news of it from then on, unless its answer is streaming here. */
   async reload(id: string): Promise<void> {
     const before = this.#store.state.conversations[id]?.messages;
     try {
@@ -88,6 +104,7 @@ export class ChatController {
       // A turn that began in the meantime knows better than this answer.
       if (this.#store.state.conversations[id]?.messages !== before) return;
       this.#show(session);
+      this.#watch.show(this.#current.id);
       if (session.isBusy) await this.#follow(id);
     } catch (error) {
       const reason = failureOfException(error);
@@ -103,7 +120,7 @@ export class ChatController {
   }
 
   pickModel(model: string): void {
-    this.#preferences.saveModel(model);
+    this.#host.preferences.saveModel(model);
     this.#store.dispatch({ type: "modelPicked", model });
   }
 
@@ -113,8 +130,22 @@ export class ChatController {
     if (text.trim() === "" || isAnswering(conversation) || conversation.phase === "loading") return;
     this.#store.dispatch({ type: "messageSent", key: conversation.key, text });
     this.#saveDraft(conversation.key);
-    await this.#answer(conversation, (id, signal) => this.#client.sendMessage(id, text, signal));
-    await this.#refreshSessions();
+    await this.#turn(conversation, (id, signal) => this.#client.sendMessage(id, text, signal));
+  }
+
+  /**
+   * Puts other words in the place of a message of the reader's; its answer and all after it make room.
+   *
+   * @returns null where that cannot be done now
+   */
+  editMessage(messageKey: string, text: string): Promise<void> | null {
+    const conversation = this.#current;
+    const index = conversation.messages.findIndex((message) => message.key === messageKey);
+    if (text.trim() === "" || index < 0 || conversation.phase !== "idle") return null;
+    const before = conversation.messages[index]!.text;
+    this.#store.dispatch({ type: "messageEdited", key: conversation.key, index, text });
+    this.#saveDraft(conversation.key);
+    return this.#turn(conversation, (id, signal) => this.#client.edit(id, index, before, text, signal));
   }
 
   /** Takes the text in the box to a new chat and sends it there. */
@@ -132,7 +163,9 @@ export class ChatController {
     await this.refresh();
     if (failedStep === "loading" && id !== null) await this.reload(id);
     if (failedStep === "sending") await this.send(draft);
-    if (failedStep === "answering") await this.#answerAgain(this.#current);
+    if (failedStep !== "answering") return;
+    this.#store.dispatch({ type: "answerDropped", key });
+    await this.#turn(this.#current, (id, signal) => this.#client.regenerate(id, signal));
   }
 
   async stop(): Promise<void> {
@@ -146,17 +179,20 @@ export class ChatController {
   }
 
   async delete(id: string): Promise<void> {
+    // What is deleted on purpose needs no news of it.
+    if (this.#current.id === id) this.#watch.show(null);
     try {
       await this.#client.deleteSession(id);
     } catch (error) {
       const reason = failureOfException(error);
       if (reason.kind !== "gone") {
         this.#store.dispatch({ type: "serverFailed", failure: reason });
+        this.#watch.show(this.#current.id);
         return;
       }
     }
     this.#streams.get(id)?.abort();
-    this.#preferences.saveDraft(id, "");
+    this.#drafts.forget(id);
     this.#store.dispatch({ type: "sessionDeleted", id });
     this.#store.flush();
   }
@@ -165,13 +201,7 @@ export class ChatController {
     return currentConversation(this.#store.state);
   }
 
-  async #answerAgain(conversation: Conversation): Promise<void> {
-    this.#store.dispatch({ type: "answerDropped", key: conversation.key });
-    await this.#answer(conversation, (id, signal) => this.#client.regenerate(id, signal));
-    await this.#refreshSessions();
-  }
-
-  async #answer(
+  async #turn(
     conversation: Conversation,
     ask: (id: string, signal: AbortSignal) => Promise<AnswerStream>,
   ): Promise<void> {
@@ -189,14 +219,17 @@ export class ChatController {
       await this.#failTurn(key, failureOfException(error), abort.signal.aborted);
     }
     this.#streams.delete(key);
+    await this.#catchUp(key);
+    await this.#refreshSessions();
   }
 
   async #createSession(draftKey: string): Promise<string> {
     const model = modelOf(this.#store.state, this.#store.state.conversations[draftKey]!);
     const created = await this.#client.createSession(model);
     this.#store.dispatch({ type: "sessionCreated", draftKey, ...created });
-    this.#preferences.saveDraft(NEW_CHAT_SLOT, "");
+    this.#drafts.forget(null);
     this.#saveDraft(created.id);
+    this.#watch.show(this.#current.id);
     return created.id;
   }
 
@@ -231,6 +264,7 @@ export class ChatController {
       } else if (event.type === "usage") dispatch({ type: "usageCounted", key: id, usage: event.usage });
       else reason = event.reason;
     }
+    this.#readTurns.set(id, turnOfEvent(answer.lastEventId));
     if (reason === null) return { lastEventId: answer.lastEventId, numChars };
     dispatch({ type: "answerEnded", key: id, reason });
     const messages = this.#store.state.conversations[id]?.messages ?? [];
@@ -276,6 +310,43 @@ export class ChatController {
     }
     this.#followed.delete(id);
     this.#saveDraft(id);
+    await this.#catchUp(id);
+  }
+
+  /** What happened while nobody watched. A running turn is told of next. */
+  #showNews(session: LoadedSession): void {
+    const isKnown = session.lastMessageId < (this.#readTurns.get(session.id) ?? 0);
+    const isIdle = this.#store.state.conversations[session.id]?.phase === "idle";
+    if (isIdle && !session.isBusy && !isKnown) this.#show(session);
+  }
+
+  /** A turn that began here is read from its own stream; one that began elsewhere comes from the watch. */
+  async #showTurn(id: string, { turn, answer }: WatchedTurn): Promise<void> {
+    if (turn <= (this.#readTurns.get(id) ?? 0)) return;
+    if (this.#store.state.conversations[id]?.phase !== "idle" || this.#followed.has(id)) {
+      this.#missedTurns.set(id, turn);
+      return;
+    }
+    this.#followed.add(id);
+    let broken: Broken | null = null;
+    try {
+      const session = await this.#client.session(id);
+      this.#show(session);
+      if (session.lastMessageId === turn && this.#isFollowing(id)) broken = await this.#read(id, answer, 0);
+    } catch (error) {
+      this.#fail(id, failureOfException(error));
+    }
+    this.#followed.delete(id);
+    if (this.#isFollowing(id)) await this.#follow(id, broken);
+    else await this.#catchUp(id);
+    await this.#refreshSessions();
+  }
+
+  /** Shows what began elsewhere while an answer was being read here. */
+  async #catchUp(id: string): Promise<void> {
+    const missed = this.#missedTurns.get(id) ?? 0;
+    this.#missedTurns.delete(id);
+    if (missed > (this.#readTurns.get(id) ?? 0)) await this.reload(id);
   }
 
   /** @returns where the stream broke off; null = it gave nothing, or the whole */
@@ -317,20 +388,11 @@ export class ChatController {
   }
 
   #saveDraft(key: string): void {
-    const conversation = this.#store.state.conversations[key];
-    if (conversation !== undefined) this.#preferences.saveDraft(draftSlot(conversation), untakenText(conversation));
+    this.#drafts.save(this.#store.state, key);
   }
 
   #restoreDraft(key: string): void {
-    const conversation = this.#store.state.conversations[key]!;
-    const text = this.#preferences.draft(draftSlot(conversation));
-    if (conversation.draft === "" && text !== "") this.#store.dispatch({ type: "draftEdited", key, text });
+    const text = this.#drafts.recall(this.#store.state.conversations[key]!);
+    if (text !== "") this.#store.dispatch({ type: "draftEdited", key, text });
   }
-}
-
-/** Drafts of new chats share one slot: their keys do not outlive the page. */
-const NEW_CHAT_SLOT = "new";
-
-function draftSlot(conversation: Conversation): string {
-  return conversation.id ?? NEW_CHAT_SLOT;
 }

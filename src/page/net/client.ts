@@ -4,7 +4,8 @@
  */
 import type { LoadedSession } from "../state/reducer.ts";
 import type { Model, SessionSummary } from "../state/state.ts";
-import { failureOfResponse, networkFailure, RequestError } from "./failure.ts";
+import { failure, failureOfResponse, networkFailure, RequestError } from "./failure.ts";
+import { type OpenSocket, type SessionWatcher, watchSession } from "./session-socket.ts";
 import { readSse } from "./sse.ts";
 import {
   type AnswerEvent,
@@ -39,6 +40,13 @@ export interface ChatClient {
   deleteSession(id: string): Promise<void>;
   /** Resolves when the server has taken the message; then gives the answer. */
   sendMessage(id: string, content: string, signal: AbortSignal): Promise<AnswerStream>;
+  /**
+   * Other words in the place of a message; what came after it is dropped.
+   *
+   * @param index of the message among those on screen
+   * @param before what it says there: if it says something else by now, nothing is changed
+   */
+  edit(id: string, index: number, before: string, content: string, signal: AbortSignal): Promise<AnswerStream>;
   /** Another answer to the last question, in the place of the last one. */
   regenerate(id: string, signal: AbortSignal): Promise<AnswerStream>;
   /**
@@ -48,9 +56,11 @@ export interface ChatClient {
    */
   resume(id: string, lastEventId: string | null, signal: AbortSignal): Promise<AnswerStream | null>;
   stop(id: string): Promise<void>;
+  /** Tells what happens in the session, whoever does it. @returns ends it */
+  watch(id: string, watcher: SessionWatcher): () => void;
 }
 
-export function createClient(fetchOrigin: typeof fetch): ChatClient {
+export function createClient(fetchOrigin: typeof fetch, openSocket: OpenSocket): ChatClient {
   async function request(
     method: string,
     path: string,
@@ -106,6 +116,15 @@ export function createClient(fetchOrigin: typeof fetch): ChatClient {
       const response = await request("POST", `${sessionPath(id)}/messages`, { content, ...STREAM }, { signal });
       return readAnswer(response.body!, null);
     },
+    async edit(id, index, before, content, signal) {
+      const { messages } = await requestJson<WireSessionDetail>("GET", sessionPath(id));
+      const message = messages.filter(({ role }) => role !== "system")[index];
+      if (message?.role !== "user" || message.content !== before) {
+        throw new RequestError(failure("refused", "The chat was changed elsewhere. Look at it before you edit it."));
+      }
+      const path = `${sessionPath(id)}/messages/${message.id}`;
+      return readAnswer((await request("PUT", path, { content, ...STREAM }, { signal })).body!, null);
+    },
     async regenerate(id, signal) {
       const response = await request("POST", `${sessionPath(id)}/regenerate`, STREAM, { signal });
       return readAnswer(response.body!, null);
@@ -124,6 +143,7 @@ export function createClient(fetchOrigin: typeof fetch): ChatClient {
     async stop(id) {
       await request("POST", `${sessionPath(id)}/stop`);
     },
+    watch: (id, watcher) => watchSession(openSocket, `${sessionPath(id)}/ws`, watcher),
   };
 }
 

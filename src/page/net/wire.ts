@@ -22,6 +22,7 @@ export interface WireSession {
 }
 
 export interface WireMessage {
+  id: number;
   role: "system" | "user" | "assistant";
   content: string;
   finish_reason: string | null;
@@ -59,12 +60,18 @@ export function decodeSummary(wire: WireSession): SessionSummary {
 export function decodeSession(wire: WireSessionDetail): LoadedSession {
   const { id, model } = wire;
   const messages = wire.messages.filter((message) => message.role !== "system").map(decodeMessage);
-  return { id, model, title: wire.title ?? "", isBusy: wire.busy, messages };
+  const lastMessageId = wire.messages.at(-1)?.id ?? 0;
+  return { id, model, title: wire.title ?? "", isBusy: wire.busy, lastMessageId, messages };
 }
 
 function decodeMessage(wire: WireMessage): Pick<Message, "role" | "text" | "status"> {
   if (wire.role !== "assistant") return { role: "user", text: wire.content, status: "done" };
   return { role: "assistant", text: wire.content, status: statusOf(wire.finish_reason) };
+}
+
+/** The turn that an event belongs to, which is the message id of its answer; 0 where the event has no id. */
+export function turnOfEvent(eventId: string | null): number {
+  return Number.parseInt(eventId ?? "0", 10) || 0;
 }
 
 export type AnswerEvent =

@@ -20,6 +20,8 @@ export interface LoadedSession {
   title: string;
   model: string;
   isBusy: boolean;
+  /** 0 = it has none. */
+  lastMessageId: number;
   messages: Pick<Message, "role" | "text" | "status">[];
 }
 
@@ -39,6 +41,8 @@ export type Action =
   | { type: "sessionDeleted"; id: string }
   | { type: "draftEdited"; key: string; text: string }
   | { type: "messageSent"; key: string; text: string }
+  /** Other words in the place of a message; it and all that came after it make room. */
+  | { type: "messageEdited"; key: string; index: number; text: string }
   /** The last question is asked again: its answer makes room for another one. */
   | { type: "answerDropped"; key: string }
   /** The message itself is on its way (its session exists): the clock of the first token starts. */
@@ -94,6 +98,8 @@ function reduceConversation(conversation: Conversation, action: ConversationActi
       return { ...conversation, draft: action.text };
     case "messageSent":
       return beginTurn(conversation, action.text);
+    case "messageEdited":
+      return editMessage(conversation, action.index, action.text);
     case "answerDropped":
       return dropAnswer(conversation);
     case "answerRequested":
@@ -212,6 +218,16 @@ function beginTurn(conversation: Conversation, text: string): Conversation {
   };
 }
 
+/** The turn begins as any other one, after what stays. */
+function editMessage(conversation: Conversation, index: number, text: string): Conversation {
+  const { messages, draft } = conversation;
+  const edited = beginTurn({ ...conversation, messages: messages.slice(0, index) }, text);
+  const question = edited.messages[index]!;
+  // The old message's element must not be taken for the new one's: it may be showing the editor.
+  const renamed = edited.messages.with(index, { ...question, key: `${question.key}/${messages.length}` });
+  return { ...edited, messages: renamed, draft, replaced: messages };
+}
+
 function dropAnswer(conversation: Conversation): Conversation {
   const last = conversation.messages.at(-1);
   if (last?.role !== "assistant") return conversation;
@@ -228,7 +244,7 @@ function changeAnswer(conversation: Conversation, f: (answer: Message) => Messag
 
 function acceptQuestion(conversation: Conversation): Conversation {
   const accept = (m: Message): Message => (m.role === "user" ? { ...m, status: "done" } : m);
-  return { ...conversation, messages: conversation.messages.map(accept), unsent: null };
+  return { ...conversation, messages: conversation.messages.map(accept), replaced: null, unsent: null };
 }
 
 function endAnswer(conversation: Conversation, reason: string): Conversation {
@@ -257,8 +273,11 @@ export function statusOf(finishReason: string | null): Message["status"] {
 function fail(conversation: Conversation, failure: Failure): Conversation {
   const ended: Conversation = { ...conversation, phase: "idle", isStopping: false, failure, failedStep: "loading" };
   if (conversation.unsent !== null) {
-    const messages = ended.messages.filter((m) => m.status !== "pending");
-    return { ...ended, messages, draft: untakenText(conversation), unsent: null, failedStep: "sending" };
+    const { replaced } = conversation;
+    const messages = replaced ?? ended.messages.filter((m) => m.status !== "pending");
+    // To send it again would not edit it again.
+    const failedStep = replaced === null ? "sending" : "loading";
+    return { ...ended, messages, draft: untakenText(conversation), replaced: null, unsent: null, failedStep };
   }
   if (conversation.messages.at(-1)?.status !== "pending") return ended;
   return { ...changeAnswer(ended, (answer) => ({ ...answer, status: "stopped" })), failedStep: "answering" };
@@ -289,6 +308,7 @@ function mergeSession(
     isStopping: session.isBusy && conversation.isStopping,
     failure: failure !== null && isOver(failure, session) ? null : failure,
     draft: isTaken ? conversation.draft : untakenText(conversation),
+    replaced: null,
     unsent: null,
   };
 }
@@ -299,6 +319,9 @@ function isOver(failure: Failure, session: LoadedSession): boolean {
 }
 
 function mergeMessage(known: Message | undefined, message: Message): Message {
+  // An answer that had ended does not grow: it made room for another one.
+  const isOther = known?.role === "assistant" && known.status !== "pending" && message.status === "pending";
+  if (isOther) return message;
   const isBehind = known?.text.startsWith(message.text) ?? false;
   const isSame = known?.role === message.role && (isBehind || message.text.startsWith(known.text));
   if (!isSame) return message;

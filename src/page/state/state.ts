@@ -68,6 +68,8 @@ export interface Conversation {
   failedStep: FailedStep | null;
   /** What is in the message box. */
   draft: string;
+  /** The messages before an edit that is on its way: they come back if the server does not take it. */
+  replaced: Message[] | null;
   /** A message that is on its way: it goes back into the box if the server does not take it. */
   unsent: string | null;
 }
@@ -99,6 +101,7 @@ export function emptyConversation(key: string, id: string | null): Conversation 
     failure: null,
     failedStep: null,
     draft: "",
+    replaced: null,
     unsent: null,
   };
 }

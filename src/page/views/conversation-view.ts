@@ -1,7 +1,8 @@
 /** The messages of the conversation on screen, or the welcome of an empty one. */
-import { type Conversation, currentConversation, isAnswering, type State } from "../state/state.ts";
+import { type Conversation, currentConversation, isAnswering, type Message, type State } from "../state/state.ts";
+import { AnswerView } from "./answer-view.ts";
 import { button, byId, el, setAttribute, setText } from "./dom.ts";
-import { MessageView } from "./message-view.ts";
+import { QuestionView } from "./question-view.ts";
 import { ScrollPin } from "./scroll-pin.ts";
 
 /** What the demo model knows best: the ideas behind its own serving, short stories, and what it is. */
@@ -12,21 +13,30 @@ const SUGGESTIONS = [
   "What are you?",
 ];
 
+export interface ConversationActions {
+  /** A suggestion was chosen. */
+  suggest(text: string): void;
+  /** Other words for the message with this key; false where it cannot be changed now. */
+  edit(key: string, text: string): boolean;
+}
+
 export class ConversationView {
+  readonly #actions: ConversationActions;
   readonly #list = byId("messages", HTMLOListElement);
   readonly #title = byId("chat-title", HTMLHeadingElement);
   readonly #welcome = byId("welcome", HTMLElement);
   readonly #pin = new ScrollPin(byId("scroller", HTMLElement), byId("jump", HTMLButtonElement));
-  #views = new Map<string, MessageView>();
+  #views = new Map<string, AnswerView | QuestionView>();
   #shown: Conversation | null = null;
 
-  constructor(onSuggestion: (text: string) => void) {
+  constructor(actions: ConversationActions) {
+    this.#actions = actions;
     byId("suggestions", HTMLUListElement).append(
       ...SUGGESTIONS.map((text) =>
         el(
           "li",
           {},
-          button({ class: "suggestion" }, () => onSuggestion(text), text),
+          button({ class: "suggestion" }, () => actions.suggest(text), text),
         ),
       ),
     );
@@ -55,9 +65,9 @@ export class ConversationView {
   }
 
   #renderMessages(conversation: Conversation): void {
-    const views = new Map<string, MessageView>();
+    const views = new Map<string, AnswerView | QuestionView>();
     for (const message of conversation.messages) {
-      const view = this.#views.get(message.key) ?? new MessageView(message.role);
+      const view = this.#views.get(message.key) ?? this.#viewOf(message);
       view.render(message);
       views.set(message.key, view);
     }
@@ -69,6 +79,10 @@ export class ConversationView {
       if (this.#list.children[i] !== element) this.#list.insertBefore(element, this.#list.children[i] ?? null);
     });
     this.#views = views;
+  }
+
+  #viewOf({ key, role }: Message): AnswerView | QuestionView {
+    return role === "user" ? new QuestionView((text) => this.#actions.edit(key, text)) : new AnswerView();
   }
 }
 

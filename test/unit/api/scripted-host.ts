@@ -17,6 +17,7 @@ import type {
 } from "../../../src/api/model-service.ts";
 import { notFound } from "../../../src/protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../../../src/protocol/generate.ts";
+import type { EventPosition } from "../../../src/protocol/sse-ids.ts";
 import { answer } from "../protocol/events.ts";
 
 export const MODEL: ModelInfo = {
@@ -157,6 +158,12 @@ export class ScriptedSessions implements SessionService {
     if (this.open instanceof Error) throw this.open;
     if (this.open === null || (turn === null && this.open.hasEnded)) return null;
     return { ...this.open, events: this.#events(), frame: this.sent.at(-1)!.frame };
+  }
+
+  /** No upgrade exists here: the answer tells what was asked for. */
+  async connect(id: string, position: EventPosition | null): Promise<Response> {
+    await this.get(id);
+    return Response.json({ id, position });
   }
 
   async fork(id: string, fork: { messageId: number | null; title: string | null }, owner: string | null) {

@@ -289,3 +289,31 @@ describe("an owner", () => {
     expect(cookieOf(response)).not.toBeNull();
   });
 });
+
+describe("a socket", () => {
+  const upgrade = { upgrade: "websocket" };
+
+  test("is opened where the client has left it, by header or query", async () => {
+    const { id } = await create();
+    const connect = async (query: string, headers = {}) =>
+      (await get(`/v1/sessions/${id}/ws${query}`, { ...upgrade, ...headers })).json();
+    const position = { turn: 2, numEvents: 7 };
+    expect(await connect("")).toEqual({ id, position: null });
+    expect(await connect("?last_event_id=2-7")).toEqual({ id, position });
+    expect(await connect("", { "last-event-id": "2-7", upgrade: "WebSocket" })).toEqual({ id, position });
+  });
+
+  test("needs an upgrade, a session and the id of an event", async () => {
+    const { id } = await create();
+    const path = `/v1/sessions/${id}/ws`;
+    const plain = await get(path);
+    expect([plain.status, plain.headers.get("upgrade")]).toEqual([426, "websocket"]);
+    expect(await errorOf(plain)).toMatchObject({ code: "upgrade_required" });
+    const head = await host.app.request(`${ORIGIN}${path}`, { method: "HEAD", headers: upgrade });
+    expect(head.status).toBe(426);
+    expect((await host.post(path, {}, { headers: upgrade })).status).toBe(405);
+    expect((await get(`/v1/sessions/${"0".repeat(32)}/ws`, upgrade)).status).toBe(404);
+    expect((await get("/v1/sessions/short/ws", upgrade)).status).toBe(404);
+    expect(await errorOf(await get(`${path}?last_event_id=x`, upgrade))).toMatchObject({ param: "last_event_id" });
+  });
+});

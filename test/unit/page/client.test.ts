@@ -13,19 +13,26 @@ interface Asked {
 
 function clientOf(answer: (asked: Asked) => Response | Promise<Response>) {
   const asked: Asked[] = [];
-  const client = createClient((async (path: string, init: RequestInit) => {
-    const lastEventId = new Headers(init.headers).get("last-event-id");
-    const request: Asked = {
-      method: init.method!,
-      path,
-      body: init.body ? JSON.parse(init.body as string) : undefined,
-      ...(lastEventId !== null && { lastEventId }),
-    };
-    asked.push(request);
-    return answer(request);
-  }) as typeof fetch);
+  const client = createClient(
+    (async (path: string, init: RequestInit) => {
+      const lastEventId = new Headers(init.headers).get("last-event-id");
+      const request: Asked = {
+        method: init.method!,
+        path,
+        body: init.body ? JSON.parse(init.body as string) : undefined,
+        ...(lastEventId !== null && { lastEventId }),
+      };
+      asked.push(request);
+      return answer(request);
+    }) as typeof fetch,
+    noSocket,
+  );
   return { client, asked };
 }
+
+const noSocket = (path: string): never => {
+  throw new Error(`No socket is opened here, but ${path} was.`);
+};
 
 const failureOf = (promise: Promise<unknown>) =>
   promise.then(
@@ -57,7 +64,9 @@ describe("routes", () => {
   });
 
   test("a session, without its system message, with what became of each answer", async () => {
+    let id = 0;
     const message = (role: string, content: string, finish_reason: string | null = null) => ({
+      id: ++id,
       role,
       content,
       finish_reason,
@@ -84,6 +93,7 @@ describe("routes", () => {
       title: "Hi",
       model: "demo",
       isBusy: true,
+      lastMessageId: 6,
       messages: [
         { role: "user", text: "Hi", status: "done" },
         { role: "assistant", text: "Hello.", status: "done" },
@@ -92,6 +102,28 @@ describe("routes", () => {
         { role: "assistant", text: "", status: "pending" },
       ],
     });
+  });
+
+  test("an edit goes to the message that is meant, and nowhere where it says something else by now", async () => {
+    const messages = [
+      { id: 4, role: "system", content: "Be brief.", finish_reason: null },
+      { id: 5, role: "user", content: "Hi", finish_reason: null },
+      { id: 6, role: "assistant", content: "Hello.", finish_reason: "stop" },
+    ];
+    const { client, asked } = clientOf(({ method }) =>
+      method === "GET" ? Response.json({ messages }) : new Response(),
+    );
+    const { signal } = new AbortController();
+    await client.edit("s1", 0, "Hi", "Hey", signal);
+    expect(asked.at(-1)).toMatchObject({ method: "PUT", path: "/v1/sessions/s1/messages/5", body: { content: "Hey" } });
+    for (const [index, before] of [
+      [0, "Other"],
+      [1, "Hello."],
+      [2, "?"],
+    ] as const) {
+      expect(await failureOf(client.edit("s1", index, before, "Hey", signal))).toMatchObject({ kind: "refused" });
+    }
+    expect(asked.filter(({ method }) => method === "PUT")).toHaveLength(1);
   });
 
   test("paths and bodies", async () => {

@@ -4,11 +4,13 @@
  */
 import type { AnswerStream, ChatClient } from "../../../src/page/net/client.ts";
 import { type Failure, failure, networkFailure, RequestError } from "../../../src/page/net/failure.ts";
+import type { SessionWatcher } from "../../../src/page/net/session-socket.ts";
 import type { AnswerEvent } from "../../../src/page/net/wire.ts";
 import { type LoadedSession, statusOf } from "../../../src/page/state/reducer.ts";
 
 export class Turn {
   readonly session: LoadedSession;
+  readonly number: number;
   readonly signal: AbortSignal;
   readonly #events: (AnswerEvent | Failure)[] = [];
   #isOver = false;
@@ -17,6 +19,7 @@ export class Turn {
 
   constructor(session: LoadedSession, signal: AbortSignal) {
     this.session = session;
+    this.number = session.lastMessageId;
     this.signal = signal;
     signal.addEventListener("abort", () => this.cut());
   }
@@ -48,8 +51,9 @@ export class Turn {
     this.#push(reason);
   }
 
-  /** @param position events that the reader has; their number is the last one's id */
+  /** @param position events that the reader has; with the turn's, their number is the last one's id */
   stream(position: number): AnswerStream {
+    const { number } = this;
     let numRead = position;
     const numCuts = this.#numCuts;
     const next = async (): Promise<AnswerEvent | null> => {
@@ -63,7 +67,7 @@ export class Turn {
     };
     return {
       get lastEventId() {
-        return numRead === 0 ? null : String(numRead);
+        return numRead === 0 ? null : `${number}-${numRead}`;
       },
       async *[Symbol.asyncIterator]() {
         for (let event = await next(); event !== null; event = await next()) yield event;
@@ -85,6 +89,9 @@ export class ScriptedClient implements ChatClient {
   readonly store = new Map<string, LoadedSession>();
   readonly turns: Turn[] = [];
   readonly log: string[] = [];
+  /** Who watches which session, and whether they hear of anything: a socket that never opens says nothing. */
+  readonly watches: { id: string; watcher: SessionWatcher }[] = [];
+  isLive = false;
   /** The next requests whose name starts with this fail in this way. */
   broken: { name: string; reason: Failure } | null = null;
 
@@ -110,6 +117,7 @@ export class ScriptedClient implements ChatClient {
       title: "New chat",
       model: model ?? "demo",
       isBusy: false,
+      lastMessageId: 0,
       messages: [],
     };
     this.store.set(session.id, session);
@@ -130,8 +138,20 @@ export class ScriptedClient implements ChatClient {
       { role: "user", text: content, status: "done" },
       { role: "assistant", text: "", status: "pending" },
     );
-    session.isBusy = true;
     session.title = session.messages[0]!.text;
+    return this.#begin(session, signal);
+  }
+
+  async edit(id: string, index: number, before: string, content: string, signal: AbortSignal) {
+    this.#note(`edit ${id} ${index}`);
+    const session = this.#find(id);
+    if (session.messages[index]?.text !== before) throw new RequestError(failure("refused", "Changed elsewhere."));
+    session.messages.splice(
+      index,
+      Number.POSITIVE_INFINITY,
+      { role: "user", text: content, status: "done" },
+      { role: "assistant", text: "", status: "pending" },
+    );
     return this.#begin(session, signal);
   }
 
@@ -139,7 +159,6 @@ export class ScriptedClient implements ChatClient {
     this.#note(`regenerate ${id}`);
     const session = this.#find(id);
     session.messages.splice(-1, 1, { role: "assistant", text: "", status: "pending" });
-    session.isBusy = true;
     return this.#begin(session, signal);
   }
 
@@ -148,7 +167,7 @@ export class ScriptedClient implements ChatClient {
     const turn = this.turns.findLast(({ session }) => session.id === id && session.isBusy);
     if (turn === undefined) return null;
     signal.addEventListener("abort", () => turn.cut());
-    return turn.stream(Number(lastEventId ?? 0));
+    return turn.stream(Number(lastEventId?.split("-")[1] ?? 0));
   }
 
   async stop(id: string) {
@@ -156,13 +175,30 @@ export class ScriptedClient implements ChatClient {
     this.turns.findLast((turn) => turn.session.id === id && turn.session.isBusy)?.end("abort");
   }
 
+  watch(id: string, watcher: SessionWatcher): () => void {
+    const watch = { id, watcher };
+    this.log.push(`watch ${id}`);
+    this.watches.push(watch);
+    const session = this.store.get(id);
+    if (this.isLive && session !== undefined) watcher.opened(structuredClone(session));
+    return () => {
+      this.log.push(`unwatch ${id}`);
+      this.watches.splice(this.watches.indexOf(watch), 1);
+    };
+  }
+
   breakDown(name = ""): void {
     this.broken = { name, reason: networkFailure() };
   }
 
   #begin(session: LoadedSession, signal: AbortSignal): AnswerStream {
+    session.isBusy = true;
+    session.lastMessageId += 2;
     const turn = new Turn(session, signal);
     this.turns.push(turn);
+    for (const { id, watcher } of this.isLive ? this.watches : []) {
+      if (id === session.id) watcher.turn({ turn: turn.number, answer: turn.stream(0) });
+    }
     return turn.stream(0);
   }
 

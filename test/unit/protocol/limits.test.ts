@@ -68,6 +68,8 @@ test("every bound has a case, here or where it is enforced", () => {
     "REQUEST_ID_CHARS_MAX",
     "KEEP_ALIVE_MS",
     "SESSION_QUEUE_MAX",
+    "SESSION_SOCKETS_MAX",
+    "SOCKET_BUFFERED_BYTES_MAX",
     "TRUNCATION_ANSWER_TOKENS",
   ];
   expect(new Set([...CASES.map(([name]) => name), ...elsewhere])).toEqual(new Set(Object.keys(limits)));

@@ -1,4 +1,4 @@
-/** One message: the reader's as a bubble, an answer as plain text with its numbers and a copy button under it. */
+/** One answer: plain text with its numbers and a copy button under it. */
 import { labelMetrics, metricsOf } from "../chat/metrics.ts";
 import type { Message } from "../state/state.ts";
 import { button, el, icon, setAttribute } from "./dom.ts";
@@ -12,16 +12,14 @@ const NOTES: Partial<Record<Message["status"], string>> = {
   length: "Cut at the length limit",
 };
 
-export class MessageView {
+export class AnswerView {
   readonly element: HTMLLIElement;
   readonly #markdown = new MarkdownView();
-  readonly #bubble = el("p", { class: "bubble" });
   readonly #details = el("div", { class: "details" });
   readonly #copy: HTMLButtonElement;
   #drawn: Message | null = null;
 
-  constructor(role: Message["role"]) {
-    const speaker = el("span", { class: "visually-hidden" }, role === "user" ? "You said:" : "Answer:");
+  constructor() {
     this.#copy = button(
       { class: "icon-button small", "aria-label": "Copy the answer" },
       () => this.#copyText(),
@@ -32,26 +30,19 @@ export class MessageView {
       { class: "waiting" },
       el("span", { class: "waiting-words" }, "Waiting for the first token…"),
     );
-    this.element =
-      role === "user"
-        ? el("li", { class: "message user" }, speaker, this.#bubble)
-        : el(
-            "li",
-            { class: "message assistant" },
-            speaker,
-            this.#markdown.element,
-            waiting,
-            el("div", { class: "under" }, this.#copy, this.#details),
-          );
+    this.element = el(
+      "li",
+      { class: "message assistant" },
+      el("span", { class: "visually-hidden" }, "Answer:"),
+      this.#markdown.element,
+      waiting,
+      el("div", { class: "under" }, this.#copy, this.#details),
+    );
   }
 
   render(message: Message): void {
     if (message === this.#drawn) return;
     this.#drawn = message;
-    if (message.role === "user") {
-      if (this.#bubble.textContent !== message.text) this.#bubble.textContent = message.text;
-      return;
-    }
     this.#markdown.render(message.text);
     setAttribute(this.element, "data-status", message.status);
     setAttribute(this.element, "data-empty", message.text === "");

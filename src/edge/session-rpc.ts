@@ -1,0 +1,20 @@
+/** What crosses the RPC border of a session's object, besides what the routes know. */
+import type { SessionMessage } from "../api/model-service.ts";
+import type { AnswerFrame } from "../protocol/openai/chunk-stream.ts";
+import type { Transcript } from "../serving/language-model.ts";
+
+export interface TurnBytes {
+  bytes: ReadableStream<Uint8Array>;
+  turn: number;
+  frame: AnswerFrame;
+  numTruncated: number;
+  hasEnded: boolean;
+}
+
+/** History of a session, as another one takes it over. */
+export interface SessionCopy {
+  model: string;
+  title: string | null;
+  messages: SessionMessage[];
+  transcript: Transcript | null;
+}
