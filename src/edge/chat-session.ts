@@ -10,6 +10,7 @@ import type { Transcript } from "../serving/language-model.ts";
 import type { Env } from "./env.ts";
 import { isolateEngine } from "./isolate-engine.ts";
 import { capture, type RpcResult } from "./rpc-result.ts";
+import { SessionAlarm } from "./session-alarm.ts";
 import { SessionKv } from "./session-kv.ts";
 import { assertFitsRow, noSuchMessage } from "./session-question.ts";
 import { SessionStore } from "./session-store.ts";
@@ -25,6 +26,7 @@ export interface SessionCopy {
 
 export class ChatSession extends DurableObject<Env> {
   readonly #store: SessionStore;
+  readonly #alarm: SessionAlarm;
   readonly #kv: SessionKv;
   readonly #turns: SessionTurns;
   /** Updates of the owner's list, one after another. */
@@ -33,9 +35,11 @@ export class ChatSession extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#store = new SessionStore(ctx.storage);
-    this.#kv = new SessionKv(ctx, env, () => this.#store.exists());
+    this.#alarm = new SessionAlarm(ctx.storage, () => [this.#turns.dueAtMs, this.#kv.dueAtMs]);
+    const replanAlarm = () => this.#alarm.replan();
+    this.#kv = new SessionKv(ctx, env, () => this.#store.exists(), replanAlarm);
     const changed = () => this.ctx.waitUntil(this.#publish());
-    this.#turns = new SessionTurns({ ctx, env, store: this.#store, kv: this.#kv, changed });
+    this.#turns = new SessionTurns({ ctx, env, store: this.#store, kv: this.#kv, changed, replanAlarm });
     isolateEngine.ownerRestarted(ctx.id.toString());
     if (!this.#store.exists()) return;
     this.#store.prepare();
@@ -120,6 +124,7 @@ export class ChatSession extends DurableObject<Env> {
       this.#turns.discard();
       // Before the await: from here on the session is gone for everybody, and no late update can list it again.
       const deleted = this.ctx.storage.deleteAll();
+      this.#alarm.rang();
       this.#turns.passOn();
       await this.#publishing;
       if (owner !== null) await this.env.SESSION_DIRECTORY.getByName(owner).remove(id);
@@ -129,7 +134,11 @@ export class ChatSession extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    await this.#kv.expire();
+    this.#alarm.rang();
+    if (!this.#store.exists()) return;
+    await this.#turns.lookAfter(this.#store.record().id);
+    this.#kv.expire();
+    await this.#alarm.replan();
   }
 
   #info(): SessionInfo {

@@ -110,6 +110,11 @@ export class LoadedModel {
     return this.#backend.memory;
   }
 
+  /** See `CpuBackend`. */
+  takeCpuSignal(): boolean {
+    return this.#backend.takeCpuSignal();
+  }
+
   /** After a crash: reads the weights again and goes on with a new engine. */
   async rebuild(source: ByteSource, onProgress: () => void): Promise<void> {
     await withModelErrors(this.model.id, async () => {

@@ -80,6 +80,15 @@ export class TextGeneration implements Generation {
     this.#events.clear();
   }
 
+  /** Ends every choice with what it has, as one that came to its `maxTokens`. Events not read yet stay. */
+  endEarly(): void {
+    if (this.#hasEnded) return;
+    this.#start();
+    for (const sequence of this.#allSequences) this.#options.engine.abort(sequence);
+    for (const choice of this.#choices) if (!choice.isFinished) choice.finish("length");
+    this.#done();
+  }
+
   transcript(): Transcript {
     const { tokenizer, prompts } = this.#options;
     return transcriptAfter(tokenizer, prompts[0]!, this.#allSequences[0]!.outputTokens, this.#choices[0]!.text);

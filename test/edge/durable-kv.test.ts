@@ -29,8 +29,8 @@ const words = (turn: number, numWords: number) =>
 const CONTENTS = [words(1, 65), words(2, 60), words(3, 55)];
 const NEXT = "and?";
 
-const send = (id: string, content: string, numTokens = 16) =>
-  post(`/v1/sessions/${id}/messages`, { content, max_tokens: numTokens, ...STREAM });
+const send = (id: string, content: string, numTokens = 16, fields: object = {}) =>
+  post(`/v1/sessions/${id}/messages`, { content, max_tokens: numTokens, ...STREAM, ...fields });
 const objectOf = (id: string) => env.CHAT_SESSION.getByName(id);
 const exec = (id: string, sql: string) =>
   runInDurableObject(objectOf(id), (_, { storage }) => storage.sql.exec(sql).toArray());
@@ -114,7 +114,9 @@ describe("after a restart", () => {
     await abortAllDurableObjects();
     await chunks.next().catch(() => {});
     await restart();
-    const next = await answerOf(await send(id, NEXT, 4));
+    // It would go on until it is whole.
+    await post(`/v1/sessions/${id}/stop`, {});
+    const next = await answerOf(await send(id, NEXT, 4, { if_busy: "queue" }));
     const prompt = undisturbed.usage.prompt_tokens / CONTENTS.length;
     expect(numBlocks * BLOCK_TOKENS).toBeGreaterThan(prompt / 2);
     // The answer's text is tokenized anew, so of its blocks only those are found whose ids come out the same.
@@ -200,7 +202,12 @@ describe("what is kept", () => {
   test("is nothing where the operator says 0 days", async () => {
     const model = await isolateEngine.acquire(env, MODEL);
     await runInDurableObject(objectOf("kv-off"), async (_, ctx) => {
-      const kv = new SessionKv(ctx, { ...env, SESSION_KV_DAYS: "0" }, () => true);
+      const kv = new SessionKv(
+        ctx,
+        { ...env, SESSION_KV_DAYS: "0" },
+        () => true,
+        async () => {},
+      );
       expect(kv.beginTurn(model)).toEqual({});
       kv.checkpoint(model, "", () => new Array(500).fill(1));
       kv.save(model, "", new Array(500).fill(1));

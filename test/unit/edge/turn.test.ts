@@ -1,6 +1,7 @@
 /** A turn over a scripted generation: what storage and readers get, from the beginning and after a fault. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { CpuBudget } from "../../../src/edge/cpu-budget.ts";
 import { Turn, type TurnReader } from "../../../src/edge/turn.ts";
 import { TurnLog } from "../../../src/edge/turn-log.ts";
 import { internalError } from "../../../src/protocol/errors.ts";
@@ -9,6 +10,7 @@ import type { GenerateEvent } from "../../../src/protocol/generate.ts";
 import { delta, done, eventStreams, finish, start } from "../protocol/events.ts";
 
 const WHOLE = [start(), ...Array.from({ length: 100 }, (_, i) => delta(`${i} `)), finish(), done()];
+const BUDGET = new CpuBudget(1000, () => 0);
 const TIMINGS = { queueMs: 0, ttftMs: 0, totalMs: 0 };
 
 /** Gives `WHOLE` in batches, each when the test lets it. */
@@ -64,7 +66,7 @@ test.each([0, 1, 40, 100])(
   async (numKnown) => {
     const { turn, step, saved, calls, rest } = turnAfter(numKnown, 7);
     const readers = [0, 13, 60].map((position) => readAll(turn.reader(position)));
-    const running = turn.run();
+    const running = turn.run(BUDGET);
     while (rest.length > 0) await step();
     await running;
     const [whole, ...later] = await Promise.all([...readers, readAll(turn.reader(99))]);
@@ -80,7 +82,7 @@ test.each([0, 1, 40, 100])(
 test("one that is stopped before it has caught up tells how it ended, to who is ahead of it, too", async () => {
   const { turn, step, saved, calls } = turnAfter(40, 7);
   const readers = [readAll(turn.reader(0)), readAll(turn.reader(66))];
-  const running = turn.run();
+  const running = turn.run(BUDGET);
   await step();
   turn.stop();
   await step();
