@@ -36,10 +36,20 @@ export class ChatSession extends DurableObject<Env> {
     super(ctx, env);
     this.#store = new SessionStore(ctx.storage);
     this.#alarm = new SessionAlarm(ctx.storage, () => [this.#turns.dueAtMs, this.#kv.dueAtMs]);
-    const replanAlarm = () => this.#alarm.replan();
-    this.#kv = new SessionKv(ctx, env, () => this.#store.exists(), replanAlarm);
-    const changed = () => this.ctx.waitUntil(this.#publish());
-    this.#turns = new SessionTurns({ ctx, env, store: this.#store, kv: this.#kv, changed, replanAlarm });
+    this.#kv = new SessionKv(
+      ctx,
+      env,
+      () => this.#store.exists(),
+      () => this.#alarm.replan(),
+    );
+    this.#turns = new SessionTurns({
+      ctx,
+      env,
+      store: this.#store,
+      kv: this.#kv,
+      changed: () => ctx.waitUntil(this.#publish()),
+      replanAlarm: () => ctx.waitUntil(this.#alarm.replan()),
+    });
     isolateEngine.ownerRestarted(ctx.id.toString());
     if (!this.#store.exists()) return;
     this.#store.prepare();

@@ -9,7 +9,7 @@ const SLACK_MS = 60_000;
 export class SessionAlarm {
   readonly #storage: DurableObjectStorage;
   readonly #dueMs: () => (number | null)[];
-  /** What it is set to, as far as this life knows; null = not set. */
+  /** What it is set to; null = it is not, undefined = this life does not know. */
   #setMs: number | null | undefined;
 
   /** @param dueMs when each of those who use it wants it; null = not at all */
@@ -29,7 +29,11 @@ export class SessionAlarm {
     if (nextMs === this.#setMs) return Promise.resolve();
     if (setMs !== null && nextMs !== null && setMs <= nextMs && nextMs - setMs < SLACK_MS) return Promise.resolve();
     this.#setMs = nextMs;
-    return nextMs === null ? this.#storage.deleteAlarm() : this.#storage.setAlarm(nextMs);
+    const set = nextMs === null ? this.#storage.deleteAlarm() : this.#storage.setAlarm(nextMs);
+    return set.catch((cause) => {
+      this.#setMs = undefined;
+      throw cause;
+    });
   }
 
   /** It has rung, or was deleted with all else: it is not set any more. */
