@@ -25,6 +25,8 @@ import { LoadLock, LoadSuperseded, type LoadTicket } from "./load-lock.ts";
 import { LoadedModel } from "./model-loader.ts";
 import { modelStore, type StoredModel } from "./model-store.ts";
 import { OrphanWatch } from "./orphans.ts";
+import { dropSlowest } from "./slow-readers.ts";
+import { EVENTS_PER_CHUNK_MAX } from "./turn.ts";
 
 /** How often a waiting request looks again. Loading the demo takes a few hundred milliseconds. */
 const POLL_MS = 10;
@@ -54,7 +56,7 @@ export class IsolateEngine {
   readonly #residents = new Map<string, Resident>();
   readonly #failures = new Map<string, { error: ApiError; untilMs: number }>();
   readonly #lock = new LoadLock(() => Date.now());
-  readonly #orphans = new OrphanWatch(() => Date.now());
+  readonly #orphans = new OrphanWatch<TextGeneration>(() => Date.now());
 
   /**
    * The model, loaded. Use it before the next await: it may be dropped whenever nothing runs on it.
@@ -92,7 +94,7 @@ export class IsolateEngine {
   }
 
   /**
-   * Drives a generation: all its events that are ready, or those of the next steps; empty after the last one, or when
+   * Drives a generation: its events that are ready, or those of the next steps; empty after the last one, or when
    * the budget is spent and none is ready. A step moves every running sequence of the model, and after each one everybody else gets a turn, so that concurrent
    * readers share steps, a long prompt holds nobody up and a cancellation is seen within a token.
    */
@@ -106,8 +108,8 @@ export class IsolateEngine {
     for (;;) {
       this.#orphans.driven(generation);
       this.#orphans.sweep();
-      const events = drain(generation);
-      if (generation.hasEnded) this.#orphans.ended(generation);
+      const events = someEvents(generation);
+      if (generation.hasEnded && generation.unreadBytes === 0) this.#orphans.ended(generation);
       if (events.length > 0 || generation.hasEnded || budget.isSpent) return events;
       if (!model.isAlive) await this.#revive(env, model, deadlineMs);
       else if (!this.#step(model, budget))
@@ -120,6 +122,7 @@ export class IsolateEngine {
     const numTokensBefore = model.stats.numStepTokens;
     // A CPU engine answers at once.
     const isMoved = model.step() === true;
+    dropSlowest(this.#orphans.watched);
     const loaded = this.#residentOf(model)?.loaded;
     budget.spend({
       numTokens: model.stats.numStepTokens - numTokensBefore,
@@ -276,9 +279,14 @@ function isIdle({ loaded }: Resident): boolean {
   return numRunning === 0 && numWaiting === 0;
 }
 
-function drain(generation: TextGeneration): GenerateEvent[] {
+/** No more than leave in one piece; the rest stays where it is counted. */
+function someEvents(generation: TextGeneration): GenerateEvent[] {
   const events: GenerateEvent[] = [];
-  for (let event = generation.poll(); event !== null; event = generation.poll()) events.push(event);
+  while (events.length < EVENTS_PER_CHUNK_MAX) {
+    const event = generation.poll();
+    if (event === null) break;
+    events.push(event);
+  }
   return events;
 }
 

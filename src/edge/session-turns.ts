@@ -31,7 +31,7 @@ import { isPassing, TurnAdmission, type TurnSource } from "./turn-admission.ts";
 import { TurnLog } from "./turn-log.ts";
 import { type TurnPlace, TurnQueue } from "./turn-queue.ts";
 import { type StoredTurn, TurnStore } from "./turn-store.ts";
-import { type WaitingMessage, WaitingMessages } from "./waiting-messages.ts";
+import { WaitingMessages } from "./waiting-messages.ts";
 
 /** A turn that comes to a fault so often without a token between is what brings it about. */
 const RESTARTS_MAX = 4;
@@ -128,7 +128,7 @@ export class SessionTurns {
     if (!this.#queue.isTaken) return this.#inTurn(() => this.#begin(id, request, null));
     const waitingId = this.#waiting.add(request);
     try {
-      return await this.#beginQueued(id, { id: waitingId, request });
+      return await this.#beginQueued(id, waitingId);
     } catch (cause) {
       // The client is told, so nobody has to see to it later.
       if (this.#store.exists()) this.#waiting.remove(waitingId);
@@ -196,10 +196,13 @@ export class SessionTurns {
   }
 
   /** Begins a waiting message when it is its turn. Who it comes from may be gone by then. */
-  async #beginQueued(id: string, { id: waitingId, request }: WaitingMessage): Promise<TurnBytes> {
+  async #beginQueued(id: string, waitingId: number): Promise<TurnBytes> {
     this.#queued.add(waitingId);
     try {
-      return await this.#inTurn(() => this.#begin(id, request, waitingId));
+      return await this.#inTurn(() => {
+        this.#admission.assertExists(id); // It may have been deleted while this one waited.
+        return this.#begin(id, this.#waiting.get(waitingId), waitingId);
+      });
     } finally {
       this.#queued.delete(waitingId);
     }
@@ -245,22 +248,22 @@ export class SessionTurns {
   async #recover(id: string): Promise<void> {
     const isCut = !this.#queue.isTaken && this.#store.pendingAnswerId() !== null;
     const restarted = isCut ? this.#inTurn(() => this.#restartOrGiveUp(id)) : null;
-    for (const message of this.#waiting.all()) {
-      if (!this.#queued.has(message.id)) this.#ctx.waitUntil(this.#beginUnattended(id, message));
+    for (const waitingId of this.#waiting.ids()) {
+      if (!this.#queued.has(waitingId)) this.#ctx.waitUntil(this.#beginUnattended(id, waitingId));
     }
     await restarted;
   }
 
   /** What the model refuses now it always will, and there is nobody to tell. */
-  async #beginUnattended(id: string, message: WaitingMessage): Promise<void> {
+  async #beginUnattended(id: string, waitingId: number): Promise<void> {
     try {
-      await this.#beginQueued(id, message);
+      await this.#beginQueued(id, waitingId);
     } catch (cause) {
       const error = toApiError(id, cause);
       if (!this.#store.exists()) return;
       if (isPassing(error)) return this.#tryAgainLater();
       console.error(`A message that waited in session ${id} was refused and is dropped:`, error);
-      this.#waiting.remove(message.id);
+      this.#waiting.remove(waitingId);
     }
   }
 

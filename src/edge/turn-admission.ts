@@ -103,11 +103,11 @@ export class TurnAdmission {
   }
 
   async #acquire(id: string): Promise<{ model: ServedModel; modelKey: string }> {
-    this.assertExists(id); // It may have been deleted while this one waited for its turn,
+    this.assertExists(id);
     const { model: modelId } = this.#store.record();
     const { key: modelKey } = await modelStore.find(this.#env, modelId);
     const model = await isolateEngine.acquire(this.#env, modelId);
-    this.assertExists(id); // or while the model was loading.
+    this.assertExists(id); // It may have been deleted while the model was loading.
     return { model, modelKey };
   }
 

@@ -22,6 +22,9 @@ import { TurnLog } from "./turn-log.ts";
 
 const UNAVAILABLE = 503;
 
+/** A reader that comes late or is slow gets a long answer in pieces: one at a time is all it can hold of this side. */
+export const EVENTS_PER_CHUNK_MAX = 64;
+
 /** A write of a row costs as much for one token as for many, and the platform holds output back until it is durable. */
 const CHECKPOINT_EVENTS = 32;
 
@@ -155,8 +158,8 @@ export class Turn {
         while (position >= events.length && !this.#log.hasEnded) {
           await new Promise<void>((resolve) => this.#waiting.push(resolve));
         }
-        const read = eventsFrom(events, position);
-        position = events.length;
+        const read = eventsFrom(events, position).slice(0, EVENTS_PER_CHUNK_MAX);
+        position = Math.min(position, events.length) + read.length;
         return read;
       },
     };
@@ -246,6 +249,6 @@ export function eventsFrom(events: readonly GenerateEvent[], position: number): 
 }
 
 export interface TurnReader {
-  /** All events not yet read, at least one; empty at the end. */
+  /** Events not yet read, at least one and not too many; empty at the end. */
   next(): Promise<GenerateEvent[]>;
 }

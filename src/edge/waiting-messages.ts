@@ -7,11 +7,6 @@
  */
 import type { SessionTurnRequest } from "../api/model-service.ts";
 
-export interface WaitingMessage {
-  id: number;
-  request: SessionTurnRequest;
-}
-
 export class WaitingMessages {
   readonly #sql: SqlStorage;
 
@@ -42,14 +37,17 @@ export class WaitingMessages {
   }
 
   /** In the order of arrival. */
-  all(): WaitingMessage[] {
-    const rows = this.#sql.exec("SELECT id, content, request FROM waiting_message ORDER BY id").toArray();
-    return rows.map((row) => {
-      const request = JSON.parse(row.request as string) as SessionTurnRequest;
-      const { question } = request;
-      if (question.kind !== "regenerate") question.content = row.content as string;
-      return { id: row.id as number, request };
-    });
+  ids(): number[] {
+    const rows = this.#sql.exec("SELECT id FROM waiting_message ORDER BY id").toArray();
+    return rows.map((row) => row.id as number);
+  }
+
+  get(id: number): SessionTurnRequest {
+    const row = this.#sql.exec("SELECT content, request FROM waiting_message WHERE id = ?", id).one();
+    const request = JSON.parse(row.request as string) as SessionTurnRequest;
+    const { question } = request;
+    if (question.kind !== "regenerate") question.content = row.content as string;
+    return request;
   }
 
   get isEmpty(): boolean {

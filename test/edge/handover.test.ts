@@ -3,10 +3,12 @@ import { abortAllDurableObjects, runDurableObjectAlarm, runInDurableObject } fro
 import { env } from "cloudflare:workers";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import type { ChatSession } from "../../src/edge/chat-session.ts";
+import { isolateEngine } from "../../src/edge/isolate-engine.ts";
 import { LoadedModel } from "../../src/edge/model-loader.ts";
 import { Turn } from "../../src/edge/turn.ts";
+import { unavailable } from "../../src/protocol/errors.ts";
 import { allOf, eventsOf, idOf, info, readEvents, resume, send, untilIdle, withoutNames } from "./sessions.ts";
-import { addTinyModel, answerOf, chat, chunksOf, createSession, errorOf, post, request, statsOf } from "./stack.ts";
+import { addTinyModel, answerOf, chat, createSession, errorOf, post, request, statsOf } from "./stack.ts";
 
 const MODEL = "handover-tiny";
 const NUM_TOKENS = 160;
@@ -160,6 +162,35 @@ describe("the runtime's signal that CPU time is nearly over", () => {
   });
 });
 
+describe("an answer whose generation is lost while its object lives", () => {
+  test.each(["because there is no engine right now", "because somebody took it for abandoned"])(
+    "goes on with another one, as if nothing had been: %s",
+    async (reason) => {
+      const { id } = await createSession(MODEL);
+      const events: string[] = [];
+      for await (const event of eventsOf(await send(id, "lost", NUM_TOKENS, SAMPLED))) {
+        events.push(event);
+        if (events.length !== 50) continue;
+        const nextEvents = vi.spyOn(isolateEngine, "nextEvents");
+        if (reason.includes("no engine")) nextEvents.mockRejectedValueOnce(unavailable("Not now.", 1));
+        else {
+          nextEvents.mockImplementationOnce(async (_env, _model, generation) => {
+            generation.abort();
+            return [];
+          });
+        }
+        await vi.waitFor(async () => {
+          const inMs = (await alarmAtMs(id))! - Date.now();
+          expect([inMs > 0, inMs <= 5000]).toEqual([true, true]);
+        });
+        expect(await runDurableObjectAlarm(objectOf(id))).toBe(true);
+      }
+      expect(withoutNames(events.join(""))).toBe(await unbroken("lost"));
+      expect((await untilIdle(id)).messages[1]!.finish_reason).toBe("length");
+    },
+  );
+});
+
 describe("the alarm", () => {
   test("goes on with an answer that was cut, when no client ever comes back", async () => {
     const { id } = await createSession(MODEL);
@@ -201,7 +232,7 @@ describe("a message that waits", () => {
     expect(await exec(id, "SELECT * FROM waiting_message")).toEqual([]);
   });
 
-  test("is kept while the engine is not there, and is dropped where the model refuses it with nobody to tell", async () => {
+  test("is dropped where the model refuses it and nobody is there to be told", async () => {
     const { id } = await createSession(MODEL);
     const first = await send(id, "first", NUM_TOKENS, SAMPLED);
     const waiting = [send(id, "much ".repeat(2000), 12, { if_busy: "queue" }), send(id, "ok", 4, { if_busy: "queue" })];
@@ -216,6 +247,30 @@ describe("a message that waits", () => {
     expect(messages.map(({ content }) => content).filter((_, i) => i % 2 === 0)).toEqual(["first", "ok"]);
   });
 
+  test("is tried again later while there is no engine, behind the answer that was cut", async () => {
+    const { id } = await createSession(MODEL);
+    const first = await send(id, "first", NUM_TOKENS, SAMPLED);
+    const settled = Promise.allSettled([send(id, "later", 4, { if_busy: "queue" })]);
+    await readEvents(first, 50);
+    await vi.waitFor(async () =>
+      expect(await exec(id, "SELECT count(*) AS n FROM waiting_message")).toEqual([{ n: 1 }]),
+    );
+    const acquire = vi.spyOn(isolateEngine, "acquire").mockRejectedValue(unavailable("Not now.", 1));
+    await abortAllDurableObjects();
+    await settled;
+    expect(await runDurableObjectAlarm(objectOf(id))).toBe(true);
+    expect(acquire).toHaveBeenCalled();
+    expect(await exec(id, "SELECT finish_reason FROM message WHERE role = 'assistant'")).toEqual([
+      { finish_reason: "pending" },
+    ]);
+    await vi.waitFor(async () => expect((await alarmAtMs(id))! - Date.now()).toBeGreaterThan(1000));
+    vi.restoreAllMocks();
+    expect(await runDurableObjectAlarm(objectOf(id))).toBe(true);
+    const { messages } = await untilIdle(id);
+    expect(messages.map(({ finish_reason }) => finish_reason)).toEqual([null, "length", null, "length"]);
+    expect(messages[2]!.content).toBe("later");
+  });
+
   test("is bounded in number, and those over the bound are told", async () => {
     const { id } = await createSession(MODEL);
     const first = await send(id, "first", 300);
@@ -228,11 +283,4 @@ describe("a message that waits", () => {
     await untilIdle(id);
     expect((await info(id)).messages).toHaveLength(10);
   });
-});
-
-test("chunks of a stream end with [DONE] whatever the budget", async () => {
-  setBudget(1);
-  const { id } = await createSession(MODEL);
-  const chunks = await allOf(chunksOf(await send(id, "short", 3)));
-  expect(chunks.at(-1)!.usage?.completion_tokens).toBe(3);
 });
