@@ -159,7 +159,7 @@ export class Turn {
           await new Promise<void>((resolve) => this.#waiting.push(resolve));
         }
         const read = eventsFrom(events, position).slice(0, EVENTS_PER_CHUNK_MAX);
-        position = Math.min(position, events.length) + read.length;
+        position = Math.min(position + read.length, events.length);
         return read;
       },
     };
