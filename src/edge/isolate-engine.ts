@@ -20,12 +20,12 @@ import { budgetFrom, JS_RESERVE_BYTES } from "./budget.ts";
 import type { CpuBudget } from "./cpu-budget.ts";
 import { kvPrecisionFrom, speculationFrom } from "./engine-settings.ts";
 import type { Env } from "./env.ts";
+import { boundEvents } from "./event-memory.ts";
 import { kvFingerprint } from "./kv-snapshot.ts";
 import { LoadLock, LoadSuperseded, type LoadTicket } from "./load-lock.ts";
 import { LoadedModel } from "./model-loader.ts";
 import { modelStore, type StoredModel } from "./model-store.ts";
 import { OrphanWatch } from "./orphans.ts";
-import { dropSlowest } from "./slow-readers.ts";
 import { EVENTS_PER_CHUNK_MAX } from "./turn.ts";
 
 /** How often a waiting request looks again. Loading the demo takes a few hundred milliseconds. */
@@ -109,7 +109,7 @@ export class IsolateEngine {
       this.#orphans.driven(generation);
       this.#orphans.sweep();
       const events = someEvents(generation);
-      if (generation.hasEnded && generation.unreadBytes === 0) this.#orphans.ended(generation);
+      if (generation.isDrained) this.#orphans.ended(generation);
       if (events.length > 0 || generation.hasEnded || budget.isSpent) return events;
       if (!model.isAlive) await this.#revive(env, model, deadlineMs);
       else if (!this.#step(model, budget))
@@ -122,7 +122,7 @@ export class IsolateEngine {
     const numTokensBefore = model.stats.numStepTokens;
     // A CPU engine answers at once.
     const isMoved = model.step() === true;
-    dropSlowest(this.#orphans.watched);
+    boundEvents(this.#orphans.watched);
     const loaded = this.#residentOf(model)?.loaded;
     budget.spend({
       numTokens: model.stats.numStepTokens - numTokensBefore,

@@ -122,7 +122,7 @@ export class TurnAdmission {
       this.#objectId,
       model,
       { ...request, model: model.id, prompts: [{ kind: "chat", messages }], n: 1, echo: false, cacheSalt: this.salt },
-      { generatedTokens, ...(transcript !== null && { transcript }), ...this.#kv.beginTurn(model) },
+      { generatedTokens, keepsEvents: true, ...(transcript !== null && { transcript }), ...this.#kv.beginTurn(model) },
     );
   }
 }

@@ -3,7 +3,7 @@
  *
  * Whoever calls `next` drives the engine while the own queue is empty, so a step made for one reader fills the queues of
  * all. A reader that stops costs only its own queue, and that is bounded: at most one `delta` for each token it asked
- * for, and a handful of others. `unreadBytes` says how much that is, for an owner that cannot afford it (`drop`).
+ * for, and a handful of others. `heldBytes` says how much that is, for an owner that cannot afford it (`drop`).
  */
 import { ApiError, internalError } from "../protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest, TokenLogprob, Usage } from "../protocol/generate.ts";
@@ -26,6 +26,7 @@ export interface GenerationOptions {
   prompts: readonly EncodedPrompt[];
   /** See `GenerateOptions`. */
   generatedTokens: readonly number[];
+  keepsEvents: boolean;
   /** Most tokens of a choice, for each prompt. */
   maxTokens: readonly number[];
   /** Seed, as two u32 lanes. */
@@ -45,7 +46,7 @@ export class TextGeneration implements Generation {
   readonly #choices: Choice[] = [];
   readonly #allSequences: Sequence[] = [];
   readonly #events = new EventQueue<GenerateEvent>();
-  #unreadBytes = 0;
+  #heldBytes = 0;
   readonly #createdMs: number;
   #firstAdmittedMs: number | null = null;
   #firstTokenMs: number | null = null;
@@ -75,19 +76,29 @@ export class TextGeneration implements Generation {
 
   poll(): GenerateEvent | null {
     const event = this.#events.shift();
-    if (event !== null) this.#unreadBytes -= heapBytes(event);
+    if (event !== null && !this.keepsEvents) this.#heldBytes -= heapBytes(event);
     return event;
   }
 
-  /** Heap that its events hold which nobody has read, about. */
-  get unreadBytes(): number {
-    return this.#unreadBytes;
+  /** Its last event has been read. */
+  get isDrained(): boolean {
+    return this.#hasEnded && this.#events.length === 0;
+  }
+
+  /** Heap that its events hold, about: those that nobody has read, and those that its owner keeps. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** See `GenerateOptions`. */
+  get keepsEvents(): boolean {
+    return this.#options.keepsEvents;
   }
 
   abort(): void {
     this.#end();
     this.#events.clear();
-    this.#unreadBytes = 0;
+    this.#heldBytes = 0;
   }
 
   /** Ends with this error in the place of everything that was not read. */
@@ -235,7 +246,7 @@ export class TextGeneration implements Generation {
   }
 
   #push(event: GenerateEvent): void {
-    this.#unreadBytes += heapBytes(event);
+    this.#heldBytes += heapBytes(event);
     this.#events.push(event);
   }
 

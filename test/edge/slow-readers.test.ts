@@ -1,7 +1,7 @@
 /** Readers that do not read: what they may hold of the isolate, and what that costs the others. */
 import { beforeAll, expect, test } from "vitest";
+import { boundEvents, EVENT_BYTES_MAX } from "../../src/edge/event-memory.ts";
 import { isolateEngine } from "../../src/edge/isolate-engine.ts";
-import { dropSlowest, UNREAD_BYTES_MAX } from "../../src/edge/slow-readers.ts";
 import { EVENTS_PER_CHUNK_MAX } from "../../src/edge/turn.ts";
 import type { ApiError } from "../../src/protocol/errors.ts";
 import { eventsOf, resume, send, untilIdle } from "./sessions.ts";
@@ -13,35 +13,47 @@ beforeAll(async () => {
   await addTinyModel(MODEL);
 });
 
-test("who holds the most is dropped when all together hold too much, and nobody before", () => {
+test("who holds the most ends when all together hold too much, and nobody before", () => {
   const dropped: string[] = [];
-  const reader = (name: string, unreadBytes: number) => ({
-    unreadBytes,
+  const reader = (name: string, heldBytes: number, keepsEvents = false) => ({
+    heldBytes,
+    keepsEvents,
+    endEarly: () => void dropped.push(`${name} ended`),
     drop: (error: ApiError) => void dropped.push(`${name} ${error.code}`),
   });
-  dropSlowest([]);
-  dropSlowest([reader("a", UNREAD_BYTES_MAX / 2), reader("b", UNREAD_BYTES_MAX / 2)]);
+  boundEvents([]);
+  boundEvents([reader("a", EVENT_BYTES_MAX / 2), reader("b", EVENT_BYTES_MAX / 2)]);
   expect(dropped).toEqual([]);
-  dropSlowest([reader("a", 10), reader("b", UNREAD_BYTES_MAX), reader("c", 0)]);
+  boundEvents([reader("a", 10), reader("b", EVENT_BYTES_MAX), reader("c", 0)]);
   expect(dropped).toEqual(["b reader_too_slow"]);
+  boundEvents([reader("a", EVENT_BYTES_MAX, true), reader("b", 10)]);
+  expect(dropped.slice(1)).toEqual(["a ended"]);
 });
 
 test("a stream that nobody reads is made by the steps of others, and ends with an error when it holds too much", async () => {
   const fields = { logprobs: true, top_logprobs: 20, prompt_cache_key: "slow" };
-  const stalled = await post("/v1/chat/completions", { ...chat(MODEL, "stalled", 980), ...fields });
-  const reader = stalled.body!.getReader();
-  await reader.read();
+  const stalled = [1, 2].map((i) => post("/v1/chat/completions", { ...chat(MODEL, `stalled ${i}`, 980), ...fields }));
+  const [reader, other] = (await Promise.all(stalled)).map((response) => response.body!.getReader()) as [
+    ReadableStreamDefaultReader<Uint8Array>,
+    ReadableStreamDefaultReader<Uint8Array>,
+  ];
+  await Promise.all([reader.read(), other.read()]);
   const done = await answerOf(
     await post("/v1/chat/completions", { ...chat(MODEL, "read", 990), prompt_cache_key: "slow" }),
   );
   expect(done.usage.completion_tokens).toBe(990);
-  let text = "";
-  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
-    text += new TextDecoder().decode(piece.value);
-  }
-  expect(text).toContain('"code":"reader_too_slow"');
-  // What it held was let go of, and is not sent any more.
-  expect(text.length).toBeLessThan(UNREAD_BYTES_MAX / 4);
+  const rest = async (of: typeof reader) => {
+    let text = "";
+    for (let piece = await of.read(); !piece.done; piece = await of.read())
+      text += new TextDecoder().decode(piece.value);
+    return text;
+  };
+  const texts = await Promise.all([rest(reader), rest(other)]);
+  const dropped = texts.filter((text) => text.includes('"code":"reader_too_slow"'));
+  // What it held was let go of, and is not sent any more; there was room for the other one then.
+  expect(dropped).toHaveLength(1);
+  expect(dropped[0]!.length).toBeLessThan(EVENT_BYTES_MAX / 4);
+  expect(texts.filter((text) => text.includes('"finish_reason":"length"'))).toHaveLength(1);
   expect([statsOf(MODEL).numRunning, statsOf(MODEL).numWaiting]).toEqual([0, 0]);
 });
 
@@ -54,6 +66,21 @@ test("a session's reader that reads late gets all of it in pieces, and its answe
   expect(first.value).toContain("delta");
   const numEvents = (await (await resume(id, `${messages[1]!.id}-1`)).text()).split("\n\n").length;
   expect(numEvents).toBeGreaterThan(2 * EVENTS_PER_CHUNK_MAX);
+});
+
+test("a session's answer ends with what it has when its events hold too much", async () => {
+  const { id } = await createSession(MODEL);
+  // Alone it cannot: a context of 1,024 tokens is less than the bound.
+  const fields = { logprobs: true, top_logprobs: 20 };
+  const other = await createSession(MODEL);
+  const both = await Promise.all([send(id, "one", 900, fields), send(other.id, "two", 900, fields)]);
+  const answers = await Promise.all(both.map(answerOf));
+  const numTokens = answers.map(({ usage }) => usage.completion_tokens).sort((a, b) => a - b);
+  expect(numTokens[0]).toBeGreaterThan(400);
+  expect(numTokens[0]).toBeLessThan(900);
+  expect(numTokens[1]).toBe(900);
+  expect(answers.map(({ finishReason }) => finishReason)).toEqual(["length", "length"]);
+  for (const each of [id, other.id]) expect((await untilIdle(each)).messages[1]!.finish_reason).toBe("length");
 });
 
 test("what may wait is bounded: the next is told to come back, from a session and without one", async () => {

@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { ApiError } from "../../../src/protocol/errors.ts";
+import { EventOrder } from "../../../src/protocol/event-order.ts";
 import type { GenerateEvent, GenerateRequest } from "../../../src/protocol/generate.ts";
 import { BackendCrash } from "../../../src/serving/backend.ts";
 import { createLanguageModel } from "../../../src/serving/served-model.ts";
@@ -47,6 +49,47 @@ describe("readers", () => {
     while (!generation.hasEnded) model.step();
     expect(model.step()).toBe(false);
     expect(readAll(generation).at(-1)!.type).toBe("done");
+  });
+});
+
+describe("an answer that is ended early", () => {
+  it("is whole with what it has, also before it began and with several choices", () => {
+    for (const numSteps of [0, 1, 4]) {
+      const { model } = world({ numBlocks: 40 });
+      const generation = model.generate(request({ n: 2, maxTokens: 30 }));
+      for (let i = 0; i < numSteps; i++) model.step();
+      generation.endEarly();
+      generation.endEarly();
+      const events = readAll(generation);
+      const order = new EventOrder(2);
+      for (const event of events) order.check(event);
+      order.end();
+      expect(events.filter(({ type }) => type === "finish")).toEqual(
+        [0, 1].map((index) => ({ type: "finish", index, reason: "length", stop: null })),
+      );
+      expect(events.at(-1)).toMatchObject({ type: "done", usage: { completionTokens: 2 * numSteps } });
+      expect([model.stats.numFreeBlocks, model.step()]).toEqual([40, false]);
+    }
+  });
+});
+
+describe("what events hold", () => {
+  it("counts those not read, or all where they are kept; a dropped answer is its error", () => {
+    const { model } = world();
+    const read = model.generate(request());
+    const kept = model.generate(request({ requestId: "kept" }), { keepsEvents: true });
+    while (model.step());
+    expect(read.heldBytes).toBeGreaterThan(8 * 250);
+    expect(kept.heldBytes).toBe(read.heldBytes);
+    const before = kept.heldBytes;
+    readAll(read);
+    readAll(kept);
+    expect([read.heldBytes, kept.heldBytes]).toEqual([0, before]);
+    const dropped = model.generate(request());
+    while (model.step());
+    dropped.drop(new ApiError({ status: 429, type: "server_busy", code: "slow", param: null, message: "Slow." }));
+    expect(readAll(dropped).map(({ type }) => type)).toEqual(["error"]);
+    expect(dropped.isDrained).toBe(true);
   });
 });
 
