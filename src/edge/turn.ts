@@ -195,6 +195,7 @@ export class Turn {
 
   /** Also for a sink that failed at the very end: then only the readers are left to be told. */
   #endWith(error: GenerateEvent): void {
+    if (this.#log.hasEnded) return;
     this.#generation.abort();
     try {
       this.#take(error);

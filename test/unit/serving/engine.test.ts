@@ -107,6 +107,35 @@ describe("a fault", () => {
     expect(rig.numFree).toBe(16);
   });
 
+  it("that loses the backend at random moments changes no token and leaks no block", () => {
+    const life = fc.record({
+      prompt: fc.array(fc.nat(3), { minLength: 1, maxLength: 14 }),
+      maxTokens: fc.integer({ min: 1, max: 10 }),
+      arriveAt: fc.nat(12),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(life, { minLength: 1, maxLength: 8 }),
+        fc.array(fc.nat(40), { maxLength: 4 }),
+        fc.integer({ min: 1, max: 12 }),
+        (lives, crashesAt, tokenBudget) => {
+          const rig = new Rig({ numBlocks: 9, blockTokens: 3 }, { tokenBudget });
+          const jobs = lives.map(({ prompt, maxTokens }) => job(prompt, maxTokens));
+          for (let step = 0; step < 2000; step++) {
+            for (const [i, { arriveAt }] of lives.entries()) if (arriveAt === step) rig.engine.add([jobs[i]!.sequence]);
+            rig.backend.nextError = crashesAt.includes(step) ? new BackendCrash("by chance") : null;
+            rig.step();
+            if (rig.engine.isAlive) continue;
+            rig.backend.poison(Array.from({ length: 9 }, (_, block) => block));
+            rig.engine.replaceBackend(rig.backend);
+          }
+          expectDone(jobs);
+          expect(rig.numFree).toBe(9);
+        },
+      ),
+    );
+  });
+
   it("that one sequence brings about every time fails that one only, after as many engines as are stated", () => {
     const rig = new Rig({ numBlocks: 32 });
     const jobs = Array.from({ length: 4 }, (_, i) => job(tokensFrom(i + 1, 6), 8));
