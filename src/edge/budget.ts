@@ -5,7 +5,12 @@
  *
  * | holder                                                      | bytes                                             |
  * |-------------------------------------------------------------|---------------------------------------------------|
- * | script, runtime, requests, sessions' text, chunks in flight | `JS_RESERVE_BYTES`                                |
+ * | script, runtime, garbage, and what follows                  | `JS_RESERVE_BYTES`, of it at most                 |
+ * | · events of all answers, unread or kept for a session's tabs | `EVENT_BYTES_MAX` (`event-memory.ts`), enforced  |
+ * | · requests that run and wait, with their prompts            | 8 + `NUM_WAITING_MAX` of a context each, then 429 |
+ * | · a chunk on its way to a reader, however late it reads     | `EVENTS_PER_CHUNK_MAX` events, pulled one by one  |
+ * | · messages that wait for a session's answer                 | none: in its storage, `SESSION_QUEUE_MAX` of them |
+ * | · KV rows on their way to storage                           | one transaction, 2 MB (`kv-store.ts`)             |
  * | tokenizer of a model                                        | `tokenizerBytesOf` its vocabulary and merges      |
  * | weights, scratch                                            | exactly, as the engine plans its linear memory    |
  * | KV pool                                                     | what is left: at least one context, at most       |

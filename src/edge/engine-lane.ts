@@ -5,6 +5,8 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import type { GenerateRequest } from "../protocol/generate.ts";
+import type { TextGeneration } from "../serving/generation.ts";
+import { CpuBudget } from "./cpu-budget.ts";
 import type { Env } from "./env.ts";
 import { generationBytes } from "./event-bytes.ts";
 import { type EngineReport, isolateEngine } from "./isolate-engine.ts";
@@ -12,6 +14,8 @@ import { capture, type RpcResult } from "./rpc-result.ts";
 
 export class EngineLane extends DurableObject<Env> {
   readonly #owner: string;
+  /** Streams share the object's CPU time. Some of them may have ended. */
+  readonly #open = new Set<TextGeneration>();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -24,8 +28,26 @@ export class EngineLane extends DurableObject<Env> {
     return capture(request.requestId, async () => {
       const model = await isolateEngine.acquire(this.env, request.model);
       const generation = isolateEngine.generate(this.#owner, model, request);
-      return generationBytes(generation, () => isolateEngine.nextEvents(this.env, model, generation));
+      const budget = new CpuBudget(Number.POSITIVE_INFINITY, () => Date.now());
+      for (const other of this.#open) if (other.hasEnded) this.#open.delete(other);
+      this.#open.add(generation);
+      return generationBytes(generation, async () => {
+        const next = () => isolateEngine.nextEvents(this.env, model, generation, budget);
+        const events = await next();
+        if (!budget.isSpent || generation.hasEnded) return events;
+        this.#endAll();
+        return [...events, ...(await next())];
+      });
     });
+  }
+
+  /**
+   * The CPU time of this object is nearly used up, and there is no other object where its answers could go on: they end
+   * with what they have, as answers that came to their `max_tokens`, instead of being killed.
+   */
+  #endAll(): void {
+    for (const generation of this.#open) generation.endEarly();
+    this.#open.clear();
   }
 
   /** Loads the model where it is not loaded yet, and says what answers. */

@@ -24,4 +24,6 @@ export interface Env {
   KV_PRECISION?: string;
   /** Days for which an unused session keeps its KV cache in storage, its history stays; 0 = none is kept; unset = 7. */
   SESSION_KV_DAYS?: string;
+  /** CPU time that a session's answer may use of one invocation before it goes on in another; unset = 20000. */
+  TURN_CPU_MS?: string;
 }

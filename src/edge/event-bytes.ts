@@ -3,7 +3,7 @@
  * kind of stream that RPC carries, with its flow control and its cancellation.
  *
  * The writer is pull-based with no buffer of its own: a reader that goes away is noticed with the next token, and one
- * that is slow costs no memory. All events that are ready leave in one chunk, so a step that made several costs one.
+ * that is slow costs a chunk. Events that are ready leave together, so a step that made several costs one chunk.
  */
 import type { EventStream } from "../api/model-service.ts";
 import { errorEventOf } from "../protocol/error-event.ts";
@@ -11,7 +11,7 @@ import type { GenerateEvent } from "../protocol/generate.ts";
 import { encodeNdjson, NdjsonDecoder } from "../protocol/ndjson.ts";
 import type { Generation } from "../serving/language-model.ts";
 import { toApiError } from "./rpc-result.ts";
-import type { Turn } from "./turn.ts";
+import { EVENTS_PER_CHUNK_MAX, type Turn } from "./turn.ts";
 
 /**
  * A generation that lives and dies with its reader: pulling drives the engine, cancelling aborts.
@@ -50,7 +50,7 @@ export function turnBytes(turn: Turn, position: number): ReadableStream<Uint8Arr
 export function storedBytes(events: readonly GenerateEvent[]): ReadableStream<Uint8Array> {
   const rest = [...events];
   return bytesOf(
-    async () => rest.splice(0),
+    async () => rest.splice(0, EVENTS_PER_CHUNK_MAX),
     () => {},
   );
 }
@@ -77,7 +77,7 @@ export function eventsFrom(bytes: ReadableStream<Uint8Array>): EventStream {
   };
 }
 
-/** @param nextEvents all events that are ready, waiting for the first; empty at the end */
+/** @param nextEvents events that are ready, waiting for the first; empty at the end */
 function bytesOf(nextEvents: () => Promise<GenerateEvent[]>, cancel: () => void): ReadableStream<Uint8Array> {
   return new ReadableStream(
     {

@@ -17,13 +17,16 @@ import type { TextGeneration } from "../serving/generation.ts";
 import type { EngineStats, GenerateOptions } from "../serving/language-model.ts";
 import type { ServedModel } from "../serving/served-model.ts";
 import { budgetFrom, JS_RESERVE_BYTES } from "./budget.ts";
+import type { CpuBudget } from "./cpu-budget.ts";
 import { kvPrecisionFrom, speculationFrom } from "./engine-settings.ts";
 import type { Env } from "./env.ts";
+import { boundEvents } from "./event-memory.ts";
 import { kvFingerprint } from "./kv-snapshot.ts";
 import { LoadLock, LoadSuperseded, type LoadTicket } from "./load-lock.ts";
 import { LoadedModel } from "./model-loader.ts";
 import { modelStore, type StoredModel } from "./model-store.ts";
 import { OrphanWatch } from "./orphans.ts";
+import { EVENTS_PER_CHUNK_MAX } from "./turn.ts";
 
 /** How often a waiting request looks again. Loading the demo takes a few hundred milliseconds. */
 const POLL_MS = 10;
@@ -53,7 +56,7 @@ export class IsolateEngine {
   readonly #residents = new Map<string, Resident>();
   readonly #failures = new Map<string, { error: ApiError; untilMs: number }>();
   readonly #lock = new LoadLock(() => Date.now());
-  readonly #orphans = new OrphanWatch(() => Date.now());
+  readonly #orphans = new OrphanWatch<TextGeneration>(() => Date.now());
 
   /**
    * The model, loaded. Use it before the next await: it may be dropped whenever nothing runs on it.
@@ -91,22 +94,42 @@ export class IsolateEngine {
   }
 
   /**
-   * Drives a generation: all its events that are ready, or those of the next steps; empty after the last one. A step
-   * moves every running sequence of the model, and after each one everybody else gets a turn, so that concurrent
+   * Drives a generation: its events that are ready, or those of the next steps; empty after the last one, or when
+   * the budget is spent and none is ready. A step moves every running sequence of the model, and after each one everybody else gets a turn, so that concurrent
    * readers share steps, a long prompt holds nobody up and a cancellation is seen within a token.
    */
-  async nextEvents(env: Env, model: ServedModel, generation: TextGeneration): Promise<GenerateEvent[]> {
+  async nextEvents(
+    env: Env,
+    model: ServedModel,
+    generation: TextGeneration,
+    budget: CpuBudget,
+  ): Promise<GenerateEvent[]> {
     const deadlineMs = Date.now() + WAIT_MAX_MS;
     for (;;) {
       this.#orphans.driven(generation);
       this.#orphans.sweep();
-      const events = drain(generation);
-      if (generation.hasEnded) this.#orphans.ended(generation);
-      if (events.length > 0 || generation.hasEnded) return events;
+      const events = someEvents(generation);
+      if (generation.isDrained) this.#orphans.ended(generation);
+      if (events.length > 0 || generation.hasEnded || budget.isSpent) return events;
       if (!model.isAlive) await this.#revive(env, model, deadlineMs);
-      else if (!model.step()) throw new Error(`Request ${generation.requestId} is open, but no sequence can run.`);
+      else if (!this.#step(model, budget))
+        throw new Error(`Request ${generation.requestId} is open, but no sequence can run.`);
       await scheduler.wait(0);
     }
+  }
+
+  #step(model: ServedModel, budget: CpuBudget): boolean {
+    const numTokensBefore = model.stats.numStepTokens;
+    // A CPU engine answers at once.
+    const isMoved = model.step() === true;
+    boundEvents(this.#orphans.watched);
+    const loaded = this.#residentOf(model)?.loaded;
+    budget.spend({
+      numTokens: model.stats.numStepTokens - numTokensBefore,
+      weightsBytes: loaded?.memory.weightsBytes ?? 0,
+      isNearlyOver: loaded?.takeCpuSignal() ?? false,
+    });
+    return isMoved;
   }
 
   /** null where it is not loaded in this isolate. */
@@ -256,9 +279,14 @@ function isIdle({ loaded }: Resident): boolean {
   return numRunning === 0 && numWaiting === 0;
 }
 
-function drain(generation: TextGeneration): GenerateEvent[] {
+/** No more than leave in one piece; the rest stays where it is counted. */
+function someEvents(generation: TextGeneration): GenerateEvent[] {
   const events: GenerateEvent[] = [];
-  for (let event = generation.poll(); event !== null; event = generation.poll()) events.push(event);
+  while (events.length < EVENTS_PER_CHUNK_MAX) {
+    const event = generation.poll();
+    if (event === null) break;
+    events.push(event);
+  }
   return events;
 }
 

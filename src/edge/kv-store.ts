@@ -51,12 +51,15 @@ export class KvStore {
     });
   }
 
-  /** Drops what nobody used for too long. @returns when to look again, in ms; null = nothing is kept */
-  expire(nowMs: number): number | null {
-    const expiresAtMs = this.#header()?.expiresAtMs ?? 0;
-    if (expiresAtMs > nowMs) return expiresAtMs;
+  /** null = nothing is kept. */
+  get expiresAtMs(): number | null {
+    return this.#header()?.expiresAtMs ?? null;
+  }
+
+  /** Drops what nobody used for too long. */
+  expire(nowMs: number): void {
+    if ((this.expiresAtMs ?? 0) > nowMs) return;
     this.#sql.exec("DROP TABLE IF EXISTS kv_block; DROP TABLE IF EXISTS kv_snapshot");
-    return null;
   }
 
   /** Makes the tables ready for blocks of this fingerprint, and for no others. */

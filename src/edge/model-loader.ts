@@ -92,7 +92,8 @@ export class LoadedModel {
         clock: () => performance.now(),
         random: () => Math.random(),
         limits: { numWaitingMax: NUM_WAITING_MAX, speculation: options.speculation },
-        onCrash: (error) => console.error(`The engine of '${id}' crashed and is rebuilt for its next request:`, error),
+        onCrash: (error) =>
+          console.error(`The engine of '${id}' crashed and is rebuilt; its answers go on then:`, error),
         onFault: (error, requestIds) => {
           if (!(error instanceof BackendCrash)) console.error(`A step of '${id}' failed for ${requestIds}:`, error);
         },
@@ -108,6 +109,11 @@ export class LoadedModel {
 
   get memory(): CpuBackend["memory"] {
     return this.#backend.memory;
+  }
+
+  /** See `CpuBackend`. */
+  takeCpuSignal(): boolean {
+    return this.#backend.takeCpuSignal();
   }
 
   /** After a crash: reads the weights again and goes on with a new engine. */

@@ -14,9 +14,9 @@ interface Abortable {
   abort(): void;
 }
 
-export class OrphanWatch {
+export class OrphanWatch<Watched extends Abortable = Abortable> {
   readonly #now: () => number;
-  readonly #watched = new Map<Abortable, { owner: string; drivenAtMs: number }>();
+  readonly #watched = new Map<Watched, { owner: string; drivenAtMs: number }>();
   #sweptAtMs: number;
 
   /** @param now milliseconds */
@@ -29,18 +29,23 @@ export class OrphanWatch {
     return this.#watched.size;
   }
 
+  /** Those that have not been read to their end. */
+  get watched(): Iterable<Watched> {
+    return this.#watched.keys();
+  }
+
   /** @param owner the object that drives it */
-  add(generation: Abortable, owner: string): void {
+  add(generation: Watched, owner: string): void {
     this.#watched.set(generation, { owner, drivenAtMs: this.#now() });
   }
 
   /** Its owner just asked for its events. */
-  driven(generation: Abortable): void {
+  driven(generation: Watched): void {
     const entry = this.#watched.get(generation);
     if (entry !== undefined) entry.drivenAtMs = this.#now();
   }
 
-  ended(generation: Abortable): void {
+  ended(generation: Watched): void {
     this.#watched.delete(generation);
   }
 

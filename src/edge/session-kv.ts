@@ -28,18 +28,23 @@ export class SessionKv {
   /** 0 = nothing is kept. */
   readonly #keptMs: number;
   readonly #sessionExists: () => boolean;
+  readonly #replanAlarm: () => Promise<void>;
   /** What is to be saved; a newer one takes its place, since it holds the older one's tokens or replaces them. */
   #job: SaveJob | null = null;
   #isSaving = false;
   /** Tokens of this turn that were saved or are about to be. */
   #numCovered = 0;
 
-  /** @param sessionExists false once it was deleted: from then on nothing is written */
-  constructor(ctx: DurableObjectState, env: Env, sessionExists: () => boolean) {
+  /**
+   * @param sessionExists false once it was deleted: from then on nothing is written
+   * @param replanAlarm `dueAtMs` has changed
+   */
+  constructor(ctx: DurableObjectState, env: Env, sessionExists: () => boolean, replanAlarm: () => Promise<void>) {
     this.#ctx = ctx;
     this.#store = new KvStore(ctx.storage);
     this.#keptMs = sessionKvDaysFrom(env.SESSION_KV_DAYS) * DAY_MS;
     this.#sessionExists = sessionExists;
+    this.#replanAlarm = replanAlarm;
   }
 
   /** Options of the next turn's generation. */
@@ -67,10 +72,13 @@ export class SessionKv {
     if (!this.#isSaving) this.#ctx.waitUntil(this.#saveAll());
   }
 
-  /** For the object's alarm. */
-  async expire(): Promise<void> {
-    const againAtMs = this.#store.expire(Date.now());
-    if (againAtMs !== null) await this.#ctx.storage.setAlarm(againAtMs);
+  /** When the object's alarm is to call `expire`; null = nothing is kept. */
+  get dueAtMs(): number | null {
+    return this.#store.expiresAtMs;
+  }
+
+  expire(): void {
+    this.#store.expire(Date.now());
   }
 
   async #saveAll(): Promise<void> {
@@ -81,7 +89,7 @@ export class SessionKv {
         if (!this.#sessionExists()) this.#job = null;
         if (this.#job === null || this.#saveSome(this.#job)) continue;
         this.#job = null;
-        await this.#ctx.storage.setAlarm(Date.now() + this.#keptMs);
+        await this.#replanAlarm();
       }
     } finally {
       this.#isSaving = false;

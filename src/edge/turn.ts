@@ -5,8 +5,11 @@
  * Invariants: the log only grows and its last event is `done` or `error`; the sink hears of the end exactly once, before
  * any reader does (so that who saw the end can read it from storage); after `discard()` the sink hears nothing more.
  *
- * A turn that goes on after a fault begins with the events that were stored. Its generation gives all events again, the
- * same ones in the same order, and as many as are known are passed over.
+ * A turn that goes on after a fault begins with the events that were stored, or with those it has. Its generation gives
+ * all events again, the same ones in the same order, and as many as are known are passed over.
+ *
+ * It runs in as many invocations as it takes: `run` ends with the CPU budget of one, everything stored, and is called
+ * again in the next. Readers wait for events, not for whoever makes them, and notice nothing.
  *
  * Promises stay inside the object that owns the session: only there are readers and producer the same I/O context.
  */
@@ -14,14 +17,26 @@ import { errorEventOf } from "../protocol/error-event.ts";
 import type { ApiError } from "../protocol/errors.ts";
 import type { FinishReason, GenerateEvent, Timings } from "../protocol/generate.ts";
 import type { Generation, Transcript } from "../serving/language-model.ts";
+import type { CpuBudget } from "./cpu-budget.ts";
 import { TurnLog } from "./turn-log.ts";
+
+const UNAVAILABLE = 503;
+
+/** A reader that comes late or is slow gets a long answer in pieces: one at a time is all it can hold of this side. */
+export const EVENTS_PER_CHUNK_MAX = 64;
 
 /** A write of a row costs as much for one token as for many, and the platform holds output back until it is durable. */
 const CHECKPOINT_EVENTS = 32;
 
+/** "spent": to be run again in another invocation; "lost": its generation is gone, and it needs another (`goOn`). */
+export type RunOutcome = "ended" | "spent" | "lost";
+
 export interface TurnSink {
-  /** @param events those since the last call */
-  checkpoint(text: string, events: GenerateEvent[]): void;
+  /**
+   * @param events those since the last call
+   * @param isLast of this invocation
+   */
+  checkpoint(text: string, events: GenerateEvent[], isLast: boolean): void;
   /**
    * @param transcript null when the generation failed
    * @param events those since the last checkpoint
@@ -33,15 +48,18 @@ export interface TurnHost {
   /** Name of the model, for an answer that ends before it begins. */
   model: string;
   sink: TurnSink;
-  /** Drives the generation: all events that are ready, at least one; empty after the last. Lets others in between. */
-  nextEvents(): Promise<GenerateEvent[]>;
+  /**
+   * Drives the generation: all events that are ready, at least one; empty after the last, or with a spent budget. Lets
+   * others in between.
+   */
+  nextEvents(budget: CpuBudget): Promise<GenerateEvent[]>;
   /** What the client may know of an error; logs the rest. */
   describe(cause: unknown): ApiError;
   nowMs(): number;
 }
 
 export class Turn {
-  readonly #generation: Generation;
+  #generation: Generation;
   readonly #host: TurnHost;
   readonly #startedAtMs: number;
   readonly #log: TurnLog;
@@ -49,7 +67,9 @@ export class Turn {
   #numSaved: number;
   /** Events that the generation gave, and those of them that were known. */
   #numGiven = 0;
-  readonly #numKnown: number;
+  #numKnown: number;
+  /** Why its generation is gone. */
+  #fault: GenerateEvent | null = null;
   #firstTokenAtMs: number | null = null;
   /** It heard of the end, or shall hear nothing. */
   #isSinkDone = false;
@@ -65,20 +85,47 @@ export class Turn {
     this.#numKnown = log.events.length;
   }
 
-  /** Generates to the end. Never throws: a failure becomes an `error` event. */
-  async run(): Promise<void> {
+  /** Generates until the end, or until the budget is spent. Never throws: a failure becomes an `error` event. */
+  async run(budget: CpuBudget): Promise<RunOutcome> {
     try {
-      while (!this.#log.hasEnded) {
-        const events = await this.#host.nextEvents();
-        if (this.#log.hasEnded) return;
-        if (events.length === 0) throw new Error("The generation ended without a last event.");
-        for (const event of events) this.#receive(event);
-        this.#save();
+      while (!this.#log.hasEnded && this.#fault === null) {
+        const events = await this.#host.nextEvents(budget);
+        if (this.#log.hasEnded) break;
+        for (const event of events) if (this.#fault === null) this.#receive(event);
+        const isSpent = budget.isSpent;
+        // Aborted by somebody else: nobody drove it for too long.
+        if (events.length === 0 && !isSpent) this.#lose(this.#errorOf(new Error("The generation was aborted.")));
+        this.#save(isSpent || this.#fault !== null);
         this.#wakeReaders();
+        if (isSpent) break;
       }
     } catch (cause) {
-      this.#fail(cause);
+      this.#receiveError(this.#errorOf(cause));
     }
+    if (this.#log.hasEnded) return "ended";
+    return this.#fault === null ? "spent" : "lost";
+  }
+
+  /** What is known of it, for another generation. */
+  get generatedTokens(): number[] {
+    return this.#log.generatedTokens();
+  }
+
+  get isLost(): boolean {
+    return this.#fault !== null && !this.#log.hasEnded;
+  }
+
+  /** Another generation, of `generatedTokens`, in the place of one that is gone. */
+  goOn(generation: Generation): void {
+    this.#generation = generation;
+    this.#fault = null;
+    this.#numGiven = 0;
+    this.#numKnown = this.#log.events.length;
+  }
+
+  /** It cannot go on: the fault that cut it is its end. */
+  fail(cause: unknown): void {
+    this.#endWith(this.#fault ?? this.#errorOf(cause));
   }
 
   /** Ends the answer with what it has, as a finish of kind "abort". */
@@ -111,8 +158,8 @@ export class Turn {
         while (position >= events.length && !this.#log.hasEnded) {
           await new Promise<void>((resolve) => this.#waiting.push(resolve));
         }
-        const read = eventsFrom(events, position);
-        position = events.length;
+        const read = eventsFrom(events, position).slice(0, EVENTS_PER_CHUNK_MAX);
+        position = Math.min(position + read.length, events.length);
         return read;
       },
     };
@@ -120,18 +167,45 @@ export class Turn {
 
   #receive(event: GenerateEvent): void {
     if (event.type === "delta") this.#firstTokenAtMs ??= this.#host.nowMs();
-    if (this.#numGiven++ < this.#numKnown && event.type !== "error") return;
-    this.#take(event);
+    if (event.type === "error") this.#receiveError(event);
+    else if (this.#numGiven++ >= this.#numKnown) this.#take(event);
+  }
+
+  /** What will pass (no engine right now) is no end; what will not is. */
+  #receiveError(event: Extract<GenerateEvent, { type: "error" }>): void {
+    if (event.status === UNAVAILABLE && !this.#log.hasEnded) this.#lose(event);
+    else this.#endWith(event);
+  }
+
+  #lose(fault: GenerateEvent): void {
+    this.#generation.abort();
+    this.#fault = fault;
+  }
+
+  #errorOf(cause: unknown): Extract<GenerateEvent, { type: "error" }> {
+    return errorEventOf(this.#host.describe(cause));
   }
 
   #take(event: GenerateEvent): void {
     const known = this.#withFirstUsage(event);
     const isEnd = known.type === "done" || known.type === "error";
-    if (isEnd && !this.#isSinkDone) this.#end(known);
+    if (isEnd && !this.#isSinkDone) this.#tellSink(known);
     this.#log.push(known);
   }
 
-  #end(last: GenerateEvent): void {
+  /** Also for a sink that failed at the very end: then only the readers are left to be told. */
+  #endWith(error: GenerateEvent): void {
+    if (this.#log.hasEnded) return;
+    this.#generation.abort();
+    try {
+      this.#take(error);
+    } finally {
+      if (!this.#log.hasEnded) this.#log.push(error);
+      this.#wakeReaders();
+    }
+  }
+
+  #tellSink(last: GenerateEvent): void {
     const { events, text, reason } = this.#log;
     const unsaved = [...events.slice(this.#numSaved), last];
     const transcript = last.type === "error" ? null : this.#generation.transcript();
@@ -139,21 +213,11 @@ export class Turn {
     this.#host.sink.ended(text, last.type === "error" ? "abort" : (reason ?? "stop"), transcript, unsaved);
   }
 
-  #save(): void {
+  #save(isLast: boolean): void {
     const { events, text, hasEnded } = this.#log;
-    if (hasEnded || events.length - this.#numSaved < CHECKPOINT_EVENTS) return;
-    this.#host.sink.checkpoint(text, events.slice(this.#numSaved));
+    if (hasEnded || (!isLast && events.length - this.#numSaved < CHECKPOINT_EVENTS)) return;
+    this.#host.sink.checkpoint(text, events.slice(this.#numSaved), isLast);
     this.#numSaved = events.length;
-  }
-
-  /** Also for a sink that failed at the very end: then only the readers are left to be told. */
-  #fail(cause: unknown): void {
-    this.#generation.abort();
-    try {
-      this.#take(errorEventOf(this.#host.describe(cause)));
-    } finally {
-      this.#wakeReaders();
-    }
   }
 
   /** What was cached when the turn began; going on after a fault finds more in the cache, its own tokens among it. */
@@ -186,6 +250,6 @@ export function eventsFrom(events: readonly GenerateEvent[], position: number): 
 }
 
 export interface TurnReader {
-  /** All events not yet read, at least one; empty at the end. */
+  /** Events not yet read, at least one and not too many; empty at the end. */
   next(): Promise<GenerateEvent[]>;
 }

@@ -2,9 +2,10 @@
  * Scheduler and backend as one machine that moves when somebody calls `step`. It runs nothing in the background: with a
  * synchronous backend `step` is synchronous from end to end, and no promise is shared between its callers.
  *
- * Faults stay small. A refused batch (any plain Error of the backend) fails the sequences of that batch. A lost backend
- * (`BackendCrash`) fails them too, and then the engine is dead: all KV content is forgotten, sequences that were not in
- * that step go back to the queue with their tokens, and the owner is told to bring a new backend (`replaceBackend`).
+ * Faults stay small. A refused batch (any plain Error of the backend) fails the sequences of that batch. After a lost
+ * backend (`BackendCrash`) the engine is dead: all KV content is forgotten, all sequences go back to the queue with their
+ * tokens, and the owner is told to bring a new backend (`replaceBackend`). Then they say what they would have said, and
+ * one that brings the backend down again and again fails.
  */
 import { overloaded } from "../protocol/errors.ts";
 import { type Backend, BackendCrash, type BackendLimits, type MaybePromise, type StepResult } from "./backend.ts";
@@ -214,14 +215,14 @@ export class Engine {
 
   #fail(plan: StepPlan, error: unknown): boolean {
     this.#options.onFault?.(error, [...new Set(plan.sequences.map((sequence) => sequence.requestId))]);
-    const isCrash = error instanceof BackendCrash;
-    // Dead before anybody hears of it: a listener that reads on must not reach the lost backend.
-    if (isCrash) this.#backend = null;
-    this.#scheduler.drop(plan, error);
-    if (isCrash) {
-      this.#scheduler.forgetBlocks();
-      this.#options.onCrash(error);
+    if (!(error instanceof BackendCrash)) {
+      this.#scheduler.drop(plan, error);
+      return true;
     }
+    // Dead before anybody hears of it: a listener that reads on must not reach the lost backend.
+    this.#backend = null;
+    this.#scheduler.lose(plan, error);
+    this.#options.onCrash(error);
     return true;
   }
 }

@@ -3,7 +3,7 @@
  *
  * Whoever calls `next` drives the engine while the own queue is empty, so a step made for one reader fills the queues of
  * all. A reader that stops costs only its own queue, and that is bounded: at most one `delta` for each token it asked
- * for, and a handful of others.
+ * for, and a handful of others. `heldBytes` says how much that is, for an owner that cannot afford it (`drop`).
  */
 import { ApiError, internalError } from "../protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest, TokenLogprob, Usage } from "../protocol/generate.ts";
@@ -13,6 +13,7 @@ import type { MaybePromise, RowResult } from "./backend.ts";
 import { Choice } from "./choice.ts";
 import type { Engine } from "./engine.ts";
 import { EventQueue } from "./event-queue.ts";
+import { heapBytes } from "./event-size.ts";
 import type { Generation, Transcript } from "./language-model.ts";
 import type { EncodedPrompt } from "./prompt-encoder.ts";
 import { choiceKey } from "./rng-key.ts";
@@ -25,6 +26,7 @@ export interface GenerationOptions {
   prompts: readonly EncodedPrompt[];
   /** See `GenerateOptions`. */
   generatedTokens: readonly number[];
+  keepsEvents: boolean;
   /** Most tokens of a choice, for each prompt. */
   maxTokens: readonly number[];
   /** Seed, as two u32 lanes. */
@@ -44,6 +46,7 @@ export class TextGeneration implements Generation {
   readonly #choices: Choice[] = [];
   readonly #allSequences: Sequence[] = [];
   readonly #events = new EventQueue<GenerateEvent>();
+  #heldBytes = 0;
   readonly #createdMs: number;
   #firstAdmittedMs: number | null = null;
   #firstTokenMs: number | null = null;
@@ -72,12 +75,45 @@ export class TextGeneration implements Generation {
   }
 
   poll(): GenerateEvent | null {
-    return this.#events.shift();
+    const event = this.#events.shift();
+    if (event !== null && !this.keepsEvents) this.#heldBytes -= heapBytes(event);
+    return event;
+  }
+
+  /** Its last event has been read. */
+  get isDrained(): boolean {
+    return this.#hasEnded && this.#events.length === 0;
+  }
+
+  /** Heap that its events hold, about: those that nobody has read, and those that its owner keeps. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** See `GenerateOptions`. */
+  get keepsEvents(): boolean {
+    return this.#options.keepsEvents;
   }
 
   abort(): void {
     this.#end();
     this.#events.clear();
+    this.#heldBytes = 0;
+  }
+
+  /** Ends with this error in the place of everything that was not read. */
+  drop(error: ApiError): void {
+    this.abort();
+    this.#pushError(error);
+  }
+
+  /** Ends every choice with what it has, as one that came to its `maxTokens`. Events not read yet stay. */
+  endEarly(): void {
+    if (this.#hasEnded) return;
+    this.#start();
+    for (const sequence of this.#allSequences) this.#options.engine.abort(sequence);
+    for (const choice of this.#choices) if (!choice.isFinished) choice.finish("length");
+    this.#done();
   }
 
   transcript(): Transcript {
@@ -138,7 +174,7 @@ export class TextGeneration implements Generation {
       stopTokenIds: new Set(request.stopTokenIds),
       ignoreEos: request.ignoreEos,
       numLogprobs: request.logprobs,
-      emit: (event) => this.#events.push(event),
+      emit: (event) => this.#push(event),
     });
     this.#choices[index] = choice;
     return {
@@ -151,7 +187,7 @@ export class TextGeneration implements Generation {
         if (!request.echo) return;
         // A prompt of one token has no row that scores anything.
         if (scores?.length === 0) scores.push(tokenLogprob(tokenizer, prompt.tokens[0]!, null, []));
-        this.#events.push({ type: "prompt", index, text: prompt.visibleText, tokens: scores });
+        this.#push({ type: "prompt", index, text: prompt.visibleText, tokens: scores });
       },
       token: (row: RowResult) => {
         this.#firstTokenMs ??= this.#options.clock();
@@ -169,7 +205,7 @@ export class TextGeneration implements Generation {
   #start(): void {
     if (this.#firstAdmittedMs !== null) return;
     this.#firstAdmittedMs = this.#options.clock();
-    this.#events.push({
+    this.#push({
       type: "start",
       model: this.#options.model,
       promptTokens: this.numPromptTokens,
@@ -182,7 +218,7 @@ export class TextGeneration implements Generation {
   #done(): void {
     this.#hasEnded = true;
     const nowMs = this.#options.clock();
-    this.#events.push({
+    this.#push({
       type: "done",
       usage: {
         promptTokens: this.numPromptTokens,
@@ -202,9 +238,16 @@ export class TextGeneration implements Generation {
   #fail(error: unknown): void {
     this.#start();
     this.#end();
-    const shown = error instanceof ApiError ? error : internalError(this.requestId);
-    const { status, type: errorType, code, param, message } = shown;
-    this.#events.push({ type: "error", status, errorType, code, param, message });
+    this.#pushError(error instanceof ApiError ? error : internalError(this.requestId));
+  }
+
+  #pushError({ status, type: errorType, code, param, message }: ApiError): void {
+    this.#push({ type: "error", status, errorType, code, param, message });
+  }
+
+  #push(event: GenerateEvent): void {
+    this.#heldBytes += heapBytes(event);
+    this.#events.push(event);
   }
 
   #end(): void {

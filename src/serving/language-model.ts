@@ -36,6 +36,8 @@ export interface GenerateOptions {
    * For one prompt with one choice; must leave at least one token to draw.
    */
   generatedTokens?: readonly number[];
+  /** Its reader keeps all events in memory, so that they count as long as it lives. Default false. */
+  keepsEvents?: boolean;
 }
 
 export interface Transcript {

@@ -23,6 +23,9 @@ import { SequenceQueue } from "./sequence-queue.ts";
 import { Speculation, type SpeculationSettings } from "./speculation.ts";
 import { StepPlan } from "./step-plan.ts";
 
+/** A sequence that was in so many lost steps without a token between is what brings them about. */
+const CRASHES_MAX = 4;
+
 export interface SchedulerOptions {
   /** Most tokens of a step over all sequences. */
   tokenBudget: number;
@@ -177,10 +180,16 @@ export class Scheduler {
     sequence.listener.failed(error);
   }
 
-  /** The content of all blocks is lost: whoever runs starts again from its tokens, and no prefix is known any more. */
-  forgetBlocks(): void {
-    while (this.#running.length > 0) this.#preemptLast();
+  /**
+   * The backend went down with this step and took the content of all blocks with it: no prefix is known any more, and
+   * whoever runs starts again from its tokens. Any of the step may be the cause, so each of them computes alone until it
+   * has a token (see `#admit`); only the one that brings the backend down again and again fails.
+   */
+  lose(plan: StepPlan, error: unknown): void {
+    for (const sequence of plan.sequences) if (++sequence.numCrashes > CRASHES_MAX) this.fail(sequence, error);
+    while (this.#running.length > 0) this.#requeueLast();
     this.#blocks.forgetContent();
+    this.#sparePlans.push(plan);
   }
 
   /** Throws where the scheduler's and the blocks' states disagree. For tests. */
@@ -225,6 +234,7 @@ export class Scheduler {
       const sequence = this.#waiting.first;
       const numLeft = this.#numPrefillLeft(plan, numDecodes);
       if (sequence === null || numLeft === 0) return;
+      if (this.#running.length > 0 && (isSuspect(sequence) || this.#running.some(isSuspect))) return;
       const match = this.#blocks.match(sequence, sequence.cacheSalt, sequence.numReusableMax);
       if (this.#blocks.prefixCache && isPrefixComing(sequence, match, this.#running, this.#blocks.blockTokens)) return;
       const numNeeded = this.#blocks.numBlocksFor(sequence.numTokens) - match.numBlocks + match.numFree;
@@ -334,6 +344,7 @@ export class Scheduler {
       throw new Error(`The backend sampled token ${row.token}; the vocabulary has ${this.#vocabSize}.`);
     }
     sequence.outputTokens.push(row.token);
+    sequence.numCrashes = 0;
     return sequence.listener.token(row);
   }
 
@@ -349,11 +360,15 @@ export class Scheduler {
   }
 
   #preemptLast(): void {
+    this.#requeueLast();
+    this.stats.numPreemptions++;
+  }
+
+  #requeueLast(): void {
     const sequence = this.#running[this.#running.length - 1]!;
     this.#stopRunning(sequence);
     sequence.status = "waiting";
     this.#waiting.pushFront(sequence);
-    this.stats.numPreemptions++;
   }
 
   #stopRunning(sequence: Sequence): void {
@@ -362,4 +377,8 @@ export class Scheduler {
     sequence.table = null;
     sequence.numComputed = 0;
   }
+}
+
+function isSuspect(sequence: Sequence): boolean {
+  return sequence.numCrashes > 0;
 }

@@ -3,8 +3,8 @@
  * what to tell its owner. Prefill and decode are not two modes: a step computes positions
  * [numComputed, numComputed + chunk), and where that reaches the last known token, its row is sampled.
  *
- * waiting ─▶ running ─▶ finished; running ─▶ waiting when preempted (its blocks are given up, its tokens are kept and
- * computed again). Parallel samples of one prompt are one sequence with `siblings` until the prompt is computed; then
+ * waiting ─▶ running ─▶ finished; running ─▶ waiting when preempted or when the backend is lost (its blocks are given up,
+ * its tokens are kept and computed again). Parallel samples of one prompt are one sequence with `siblings` until the prompt is computed; then
  * the last row is sampled once for each and the siblings fork its blocks.
  */
 
@@ -71,6 +71,8 @@ export class Sequence {
   numScored = 0;
   /** Prompt tokens found in the prefix cache at the first admission; null before it. */
   numCachedTokens: number | null = null;
+  /** Steps it was in that took the backend down, since its last token. */
+  numCrashes = 0;
   /** Guessed tokens that steps carried for it, and those of them that were generated. */
   numDraftedTokens = 0;
   numAcceptedTokens = 0;

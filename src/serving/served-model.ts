@@ -94,6 +94,7 @@ class EngineLanguageModel implements ServedModel {
       request,
       prompts,
       generatedTokens: options?.generatedTokens ?? [],
+      keepsEvents: options?.keepsEvents ?? false,
       maxTokens: prompts.map(({ tokens }, i) => this.#maxTokensFor(tokens.length, request, i)),
       seed: seed === null ? randomLanes(this.#options.random) : seedLanes(seed),
       engine: this.#engine,

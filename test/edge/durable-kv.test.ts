@@ -108,10 +108,12 @@ describe("after a restart", () => {
 
   test("in the middle of an answer the prompt and what was checkpointed are found", async () => {
     const { id } = await createSession(MODEL);
-    const chunks = chunksOf(await send(id, CONTENTS[0]!, 700));
+    const chunks = chunksOf(await send(id, CONTENTS[0]!, 350));
     for (let i = 0; i < 200; i++) await chunks.next();
     const numBlocks = await keptBlocks(id);
     await abortAllDurableObjects();
+    // It would go on until it is whole.
+    await post(`/v1/sessions/${id}/stop`, {});
     await chunks.next().catch(() => {});
     await restart();
     const next = await answerOf(await send(id, NEXT, 4));
@@ -200,7 +202,12 @@ describe("what is kept", () => {
   test("is nothing where the operator says 0 days", async () => {
     const model = await isolateEngine.acquire(env, MODEL);
     await runInDurableObject(objectOf("kv-off"), async (_, ctx) => {
-      const kv = new SessionKv(ctx, { ...env, SESSION_KV_DAYS: "0" }, () => true);
+      const kv = new SessionKv(
+        ctx,
+        { ...env, SESSION_KV_DAYS: "0" },
+        () => true,
+        async () => {},
+      );
       expect(kv.beginTurn(model)).toEqual({});
       kv.checkpoint(model, "", () => new Array(500).fill(1));
       kv.save(model, "", new Array(500).fill(1));

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { kvPrecisionFrom, sessionKvDaysFrom, speculationFrom } from "../../src/edge/engine-settings.ts";
+import { kvPrecisionFrom, sessionKvDaysFrom, speculationFrom, turnCpuMsFrom } from "../../src/edge/engine-settings.ts";
 
 test("SPECULATION is auto, off or a number of drafts, or an error that says so", () => {
   expect(speculationFrom(undefined)).toBe("auto");
@@ -22,4 +22,12 @@ test("SESSION_KV_DAYS is a number of days, or an error that says so", () => {
   expect(sessionKvDaysFrom("365")).toBe(365);
   for (const wrong of ["", " ", "a week", "-1", "0.5", "366"])
     expect(() => sessionKvDaysFrom(wrong)).toThrow(`'${wrong}'`);
+});
+
+test("TURN_CPU_MS is a number of milliseconds, or an error that says so", () => {
+  expect(turnCpuMsFrom(undefined)).toBe(20_000);
+  expect(turnCpuMsFrom("1")).toBe(1);
+  expect(turnCpuMsFrom("300000")).toBe(300_000);
+  for (const wrong of ["", " ", "20s", "0", "-1", "1.5", "300001"])
+    expect(() => turnCpuMsFrom(wrong)).toThrow(`'${wrong}'`);
 });

@@ -24,6 +24,7 @@ mod pack;
 mod rope;
 mod sampler;
 mod scratch;
+mod signal;
 mod step;
 
 /// A panic is a bug: it traps, and the host answers by rebuilding the engine (`BackendCrash`).

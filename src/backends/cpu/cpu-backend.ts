@@ -13,6 +13,7 @@ import {
   type StepBatch,
   type StepResult,
 } from "../../serving/backend.ts";
+import { CpuSignal } from "./cpu-signal.ts";
 import { type CpuExports, instantiateKernels, PAGE_BYTES } from "./exports.ts";
 import { BACKEND_NAMES, chooseKernelSet, type KernelModules, type KernelSet } from "./kernel-set.ts";
 import { type CpuMemoryPlan, type CpuOptions, planCpuMemory } from "./memory-plan.ts";
@@ -48,6 +49,7 @@ export class CpuBackend implements Backend {
   readonly #vocabStride: number;
   #exports: CpuExports | null;
   #codec: StepCodec | null;
+  #signal: CpuSignal | null;
   #crash: BackendCrash | null = null;
 
   /** Use `CpuBackend.load`. */
@@ -67,6 +69,7 @@ export class CpuBackend implements Backend {
     this.plan = plan;
     this.#vocabStride = Math.ceil(spec.vocabSize / 4) * 4;
     this.#exports = exports;
+    this.#signal = new CpuSignal(exports);
     this.#codec = new StepCodec(
       exports.memory.buffer as ArrayBuffer,
       { address: addresses.step, words: plan.stepWords },
@@ -122,7 +125,14 @@ export class CpuBackend implements Backend {
     target.set(bytes);
   }
 
+  /** Whether the runtime has said since the last call that the CPU time of the running invocation is nearly used up. */
+  takeCpuSignal(): boolean {
+    return this.#signal?.take() ?? false;
+  }
+
   dispose(): void {
+    this.#signal?.close();
+    this.#signal = null;
     this.#exports = null;
     this.#codec = null;
   }

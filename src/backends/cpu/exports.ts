@@ -17,6 +17,9 @@ export const PAGE_BYTES = 65_536;
 
 export interface CpuExports {
   memory: WebAssembly.Memory;
+  /** Addresses of the words in `cpu-signal.ts`. */
+  __instance_signal: WebAssembly.Global;
+  __instance_terminated: WebAssembly.Global;
   heap_base(): number;
   abi_version(): number;
   packed_bytes(format: number, rows: number, cols: number): number;

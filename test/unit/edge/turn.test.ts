@@ -1,7 +1,8 @@
 /** A turn over a scripted generation: what storage and readers get, from the beginning and after a fault. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Turn, type TurnReader } from "../../../src/edge/turn.ts";
+import { CpuBudget } from "../../../src/edge/cpu-budget.ts";
+import { EVENTS_PER_CHUNK_MAX, Turn, type TurnReader } from "../../../src/edge/turn.ts";
 import { TurnLog } from "../../../src/edge/turn-log.ts";
 import { internalError } from "../../../src/protocol/errors.ts";
 import { EventOrder } from "../../../src/protocol/event-order.ts";
@@ -9,6 +10,7 @@ import type { GenerateEvent } from "../../../src/protocol/generate.ts";
 import { delta, done, eventStreams, finish, start } from "../protocol/events.ts";
 
 const WHOLE = [start(), ...Array.from({ length: 100 }, (_, i) => delta(`${i} `)), finish(), done()];
+const BUDGET = new CpuBudget(1000, () => 0);
 const TIMINGS = { queueMs: 0, ttftMs: 0, totalMs: 0 };
 
 /** Gives `WHOLE` in batches, each when the test lets it. */
@@ -50,7 +52,7 @@ function turnAfter(numKnown: number, batchSize: number) {
     release();
     await new Promise((resolve) => setImmediate(resolve));
   };
-  return { turn, step, saved, calls, rest };
+  return { turn, step, saved, calls, rest, generation };
 }
 
 async function readAll(reader: TurnReader): Promise<GenerateEvent[]> {
@@ -64,7 +66,7 @@ test.each([0, 1, 40, 100])(
   async (numKnown) => {
     const { turn, step, saved, calls, rest } = turnAfter(numKnown, 7);
     const readers = [0, 13, 60].map((position) => readAll(turn.reader(position)));
-    const running = turn.run();
+    const running = turn.run(BUDGET);
     while (rest.length > 0) await step();
     await running;
     const [whole, ...later] = await Promise.all([...readers, readAll(turn.reader(99))]);
@@ -80,7 +82,7 @@ test.each([0, 1, 40, 100])(
 test("one that is stopped before it has caught up tells how it ended, to who is ahead of it, too", async () => {
   const { turn, step, saved, calls } = turnAfter(40, 7);
   const readers = [readAll(turn.reader(0)), readAll(turn.reader(66))];
-  const running = turn.run();
+  const running = turn.run(BUDGET);
   await step();
   turn.stop();
   await step();
@@ -90,6 +92,72 @@ test("one that is stopped before it has caught up tells how it ended, to who is 
   expect(all!.map(({ type }) => type).slice(-2)).toEqual(["finish", "done"]);
   expect(ahead).toEqual(all!.slice(-2));
   expect(calls).toEqual(["abort", "ended abort 107"]);
+});
+
+test("one that is read late comes in pieces", async () => {
+  const { turn, step, rest } = turnAfter(0, 50);
+  const running = turn.run(BUDGET);
+  while (rest.length > 0) await step();
+  await running;
+  const reader = turn.reader(3);
+  const pieces = [await reader.next(), await reader.next(), await reader.next()];
+  expect(pieces.map(({ length }) => length)).toEqual([
+    EVENTS_PER_CHUNK_MAX,
+    WHOLE.length - 3 - EVENTS_PER_CHUNK_MAX,
+    0,
+  ]);
+  expect(pieces.flat()).toEqual(WHOLE.slice(3));
+});
+
+test("the end of a budget stores all there is, and the next one goes on", async () => {
+  const { turn, step, saved, calls, rest } = turnAfter(0, 7);
+  const whole = readAll(turn.reader(0));
+  const spent = new CpuBudget(1, () => 0);
+  spent.spend({ numTokens: 1, weightsBytes: 1e9, isNearlyOver: false });
+  let numRuns = 0;
+  for (let outcome = "spent"; outcome === "spent"; numRuns++) {
+    const running = turn.run(spent);
+    await step();
+    outcome = await running;
+    expect(saved).toEqual(WHOLE.slice(0, WHOLE.length - rest.length));
+    expect(outcome).toBe(rest.length > 0 ? "spent" : "ended");
+  }
+  expect(numRuns).toBe(Math.ceil(WHOLE.length / 7));
+  expect(await whole).toEqual(WHOLE);
+  expect(calls.at(-1)).toBe("ended stop 290");
+});
+
+test("one whose generation is gone goes on with another, and its readers notice nothing", async () => {
+  const { turn, step, saved, rest, generation } = turnAfter(0, 10);
+  const whole = readAll(turn.reader(0));
+  const running = turn.run(BUDGET);
+  for (let i = 0; i < 4; i++) await step();
+  const left = rest.splice(0);
+  await step();
+  expect([await running, turn.isLost, turn.generatedTokens.length]).toEqual(["lost", true, 38]);
+  expect(saved).toEqual(WHOLE.slice(0, 40));
+  // It gives everything again.
+  rest.push(...WHOLE.slice(0, 40), ...left);
+  turn.goOn(generation);
+  const again = turn.run(BUDGET);
+  while (rest.length > 0) await step();
+  expect([await again, turn.isLost]).toEqual(["ended", false]);
+  expect(await whole).toEqual(WHOLE);
+  expect(saved).toEqual(WHOLE);
+});
+
+test("one that can have no other generation ends with the error, once", async () => {
+  const { turn, step, saved, calls, rest } = turnAfter(0, 10);
+  const whole = readAll(turn.reader(0));
+  const running = turn.run(BUDGET);
+  await step();
+  rest.splice(0);
+  await step();
+  expect(await running).toBe("lost");
+  turn.fail(new Error("no model"));
+  expect((await whole).at(-1)).toMatchObject({ type: "error", code: "internal_error" });
+  expect(saved).toEqual(await whole);
+  expect(calls.filter((call) => call.startsWith("ended"))).toHaveLength(1);
 });
 
 test("what ends early is well ordered, wherever it ends", () => {

@@ -74,7 +74,7 @@ describe("a fault", () => {
     expect([rig.faults.length, rig.crashes.length, rig.numFree]).toEqual([1, 0, 16]);
   });
 
-  it("that loses the backend fails its batch, spares the queue and forgets every cached block", async () => {
+  it("that loses the backend costs nobody a token, and forgets every cached block", async () => {
     const rig = new Rig({ numBlocks: 16 }, { numRunningMax: 2 });
     const early = job(tokensFrom(1, 9), 3);
     rig.run(early);
@@ -84,7 +84,7 @@ describe("a fault", () => {
     rig.step();
     rig.backend.nextError = new BackendCrash("unreachable executed");
     rig.step();
-    expect(jobs.map(({ probe }) => probe.error !== null)).toEqual([true, true, false, false]);
+    expect([rig.engine.stats.numRunning, rig.engine.stats.numWaiting]).toEqual([0, 4]);
     expect([rig.engine.isAlive, rig.crashes.length, rig.engine.stats.numCachedBlocks]).toEqual([false, 1, 0]);
     expect(rig.step()).toBe(false);
     const late = job(tokensFrom(3, 9), 4);
@@ -103,8 +103,56 @@ describe("a fault", () => {
     expect(isRevived).toBe(true);
     expect(() => rig.engine.replaceBackend(rig.backend)).toThrow("only a lost one");
     rig.drain();
-    expectDone([...jobs.slice(2), late]);
+    expectDone([...jobs, late]);
     expect(rig.numFree).toBe(16);
+  });
+
+  it("that loses the backend at random moments changes no token and leaks no block", () => {
+    const life = fc.record({
+      prompt: fc.array(fc.nat(3), { minLength: 1, maxLength: 14 }),
+      maxTokens: fc.integer({ min: 1, max: 10 }),
+      arriveAt: fc.nat(12),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(life, { minLength: 1, maxLength: 8 }),
+        fc.array(fc.nat(40), { maxLength: 4 }),
+        fc.integer({ min: 1, max: 12 }),
+        (lives, crashesAt, tokenBudget) => {
+          const rig = new Rig({ numBlocks: 9, blockTokens: 3 }, { tokenBudget });
+          const jobs = lives.map(({ prompt, maxTokens }) => job(prompt, maxTokens));
+          for (let step = 0; step < 2000; step++) {
+            for (const [i, { arriveAt }] of lives.entries()) if (arriveAt === step) rig.engine.add([jobs[i]!.sequence]);
+            rig.backend.nextError = crashesAt.includes(step) ? new BackendCrash("by chance") : null;
+            rig.step();
+            if (rig.engine.isAlive) continue;
+            rig.backend.poison(Array.from({ length: 9 }, (_, block) => block));
+            rig.engine.replaceBackend(rig.backend);
+          }
+          expectDone(jobs);
+          expect(rig.numFree).toBe(9);
+        },
+      ),
+    );
+  });
+
+  it("that one sequence brings about every time fails that one only, after as many engines as are stated", () => {
+    const rig = new Rig({ numBlocks: 32 });
+    const jobs = Array.from({ length: 4 }, (_, i) => job(tokensFrom(i + 1, 6), 8));
+    const poison = jobs[2]!.sequence.promptTokens;
+    rig.backend.onStep = ({ sequences }) => {
+      const isPoisoned = sequences.some(({ tokens }) => poison.every((token, i) => tokens[i] === token));
+      if (isPoisoned) throw new BackendCrash("poisoned");
+    };
+    for (const { sequence } of jobs) rig.engine.add([sequence]);
+    for (let i = 0; i < 200; i++) {
+      if (!rig.engine.isAlive) rig.engine.replaceBackend(rig.backend);
+      rig.step();
+    }
+    expect(rig.crashes).toHaveLength(5);
+    expect(jobs[2]!.probe.error).toBe(rig.crashes[4]);
+    expectDone(jobs.toSpliced(2, 1));
+    expect(rig.numFree).toBe(32);
   });
 
   it("of a listener, or a token outside the vocabulary, fails one sequence only", () => {
@@ -167,8 +215,11 @@ describe("an asynchronous backend", () => {
     rig.engine.add([jobs[3]!.sequence]);
     rig.backend.nextError = new BackendCrash("lost");
     expect(await rig.engine.step()).toBe(true);
-    expect([jobs[3]!.probe.error, rig.engine.isAlive]).toEqual([rig.crashes[0], false]);
+    expect([jobs[3]!.probe.error, rig.crashes.length, rig.engine.isAlive]).toEqual([null, 1, false]);
     expect(rig.numFree).toBe(16);
+    rig.engine.replaceBackend(rig.backend);
+    while (await rig.engine.step()) rig.engine.checkInvariants();
+    expectDone([jobs[3]!]);
   });
 
   it("leaks nothing and mixes nothing up, whenever sequences come and go", async () => {

@@ -52,6 +52,7 @@ function restart(rig: Rig): void {
   rig.engine.add([victim.sequence]);
   rig.engine.step();
   expect(rig.engine.isAlive).toBe(false);
+  rig.engine.abort(victim.sequence);
   rig.backend.poison(Array.from({ length: rig.backend.limits.numBlocks }, (_, block) => block));
   rig.engine.replaceBackend(rig.backend);
   rig.engine.checkInvariants();

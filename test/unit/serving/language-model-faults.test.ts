@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { ApiError } from "../../../src/protocol/errors.ts";
+import { EventOrder } from "../../../src/protocol/event-order.ts";
 import type { GenerateEvent, GenerateRequest } from "../../../src/protocol/generate.ts";
 import { BackendCrash } from "../../../src/serving/backend.ts";
 import { createLanguageModel } from "../../../src/serving/served-model.ts";
@@ -50,6 +52,47 @@ describe("readers", () => {
   });
 });
 
+describe("an answer that is ended early", () => {
+  it("is whole with what it has, also before it began and with several choices", () => {
+    for (const numSteps of [0, 1, 4]) {
+      const { model } = world({ numBlocks: 40 });
+      const generation = model.generate(request({ n: 2, maxTokens: 30 }));
+      for (let i = 0; i < numSteps; i++) model.step();
+      generation.endEarly();
+      generation.endEarly();
+      const events = readAll(generation);
+      const order = new EventOrder(2);
+      for (const event of events) order.check(event);
+      order.end();
+      expect(events.filter(({ type }) => type === "finish")).toEqual(
+        [0, 1].map((index) => ({ type: "finish", index, reason: "length", stop: null })),
+      );
+      expect(events.at(-1)).toMatchObject({ type: "done", usage: { completionTokens: 2 * numSteps } });
+      expect([model.stats.numFreeBlocks, model.step()]).toEqual([40, false]);
+    }
+  });
+});
+
+describe("what events hold", () => {
+  it("counts those not read, or all where they are kept; a dropped answer is its error", () => {
+    const { model } = world();
+    const read = model.generate(request());
+    const kept = model.generate(request({ requestId: "kept" }), { keepsEvents: true });
+    while (model.step());
+    expect(read.heldBytes).toBeGreaterThan(8 * 250);
+    expect(kept.heldBytes).toBe(read.heldBytes);
+    const before = kept.heldBytes;
+    readAll(read);
+    readAll(kept);
+    expect([read.heldBytes, kept.heldBytes]).toEqual([0, before]);
+    const dropped = model.generate(request());
+    while (model.step());
+    dropped.drop(new ApiError({ status: 429, type: "server_busy", code: "slow", param: null, message: "Slow." }));
+    expect(readAll(dropped).map(({ type }) => type)).toEqual(["error"]);
+    expect(dropped.isDrained).toBe(true);
+  });
+});
+
 describe("faults", () => {
   it("of a step become one error event under the request's id, and the next request works", () => {
     const here = world({ numBlocks: 40 });
@@ -65,25 +108,30 @@ describe("faults", () => {
     expect(readAll(here.model.generate(request())).at(-1)!.type).toBe("done");
   });
 
-  it("that lose the backend let waiting readers wait for the next one", async () => {
+  it("that lose the backend let all readers wait for the next one, and then get the same text", async () => {
     const here = world({}, { numRunningMax: 1 });
     const [first, second] = [here.model.generate(request()), here.model.generate(request())];
+    for (let i = 0; i < 3; i++) first.next();
     here.backend.nextError = new BackendCrash("unreachable executed");
-    expect(readAll(first).at(-1)!.type).toBe("error");
+    here.model.step();
     expect([here.model.isAlive, here.crashes.length]).toEqual([false, 1]);
-    const later = readAllLater(second);
+    const later = [readAllLater(first), readAllLater(second)];
     here.model.replaceBackend(new HashModelBackend({ vocabSize }));
-    expect(textOf(await later)).toBe(tokenizer.decode(generateAlone(idsOf("hello"), { numTokens: 8, vocabSize })));
+    const text = tokenizer.decode(generateAlone(idsOf("hello"), { numTokens: 8, vocabSize }));
+    const [rest, whole] = (await Promise.all(later)).map((events) => textOf(events));
+    expect(whole).toBe(text);
+    expect(text.endsWith(rest!)).toBe(true);
+    expect(rest!.length).toBe(text.length - 2);
   });
 
   it("that cannot be mended end the waiting readers", async () => {
     const here = world({}, { numRunningMax: 1 });
     const [first, second] = [here.model.generate(request()), here.model.generate(request())];
     here.backend.nextError = new BackendCrash("unreachable executed");
-    readAll(first);
-    const later = readAllLater(second);
+    here.model.step();
+    const later = [readAllLater(first), readAllLater(second)];
     here.model.shutdown(new Error("no memory"));
-    expect((await later).map(({ type }) => type)).toEqual(["start", "error"]);
+    for (const events of await Promise.all(later)) expect(events.at(-1)!.type).toBe("error");
     expect(() => here.model.generate(request())).toThrow("no memory");
   });
 });

@@ -1,0 +1,117 @@
+/**
+ * A turn that is being generated, wired to what stores it, and the invocations that run it one after another: each gets as
+ * far as its CPU time goes (`cpu-budget.ts`), and the turn waits for the next. It may need another generation on the way.
+ */
+import type { TextGeneration } from "../serving/generation.ts";
+import { CpuBudget } from "./cpu-budget.ts";
+import { turnCpuMsFrom } from "./engine-settings.ts";
+import type { Env } from "./env.ts";
+import { isolateEngine } from "./isolate-engine.ts";
+import { toApiError } from "./rpc-result.ts";
+import type { SessionKv } from "./session-kv.ts";
+import type { SessionStore } from "./session-store.ts";
+import { Turn } from "./turn.ts";
+import { isPassing, type TurnSource } from "./turn-admission.ts";
+import type { TurnLog } from "./turn-log.ts";
+import type { StoredTurn, TurnStore } from "./turn-store.ts";
+
+export interface RunningHost {
+  env: Env;
+  storage: DurableObjectStorage;
+  store: SessionStore;
+  turns: TurnStore;
+  kv: SessionKv;
+  salt: string;
+  /** @returns another generation of the same answer; null where it can have none */
+  again(generatedTokens: () => number[]): Promise<TurnSource | null>;
+  /** @param save to be called once nobody takes the turn for running any more */
+  ended(save: () => void): void;
+  /** Something is missing that may be there later: it is to be driven again then. */
+  failed(): void;
+  /** Nobody drives it any more. */
+  isLeft(): void;
+}
+
+export class RunningTurn {
+  readonly turn: Turn;
+  readonly #host: RunningHost;
+  readonly #requestId: string;
+  #source: TurnSource;
+  #isDriven = false;
+
+  /** @param log what is stored of it */
+  constructor(host: RunningHost, source: TurnSource, { answerId, request }: StoredTurn, log: TurnLog) {
+    this.#host = host;
+    this.#requestId = request.requestId;
+    this.#source = source;
+    const { env, storage, store, turns, kv, salt } = host;
+    this.turn = new Turn(
+      source.generation,
+      {
+        model: source.model.id,
+        sink: {
+          checkpoint: (text, events, isLast) => {
+            store.checkpoint(answerId, text);
+            turns.append(events);
+            const { model, generation } = this.#source;
+            if (isLast) kv.save(model, salt, tokensOf(generation));
+            else kv.checkpoint(model, salt, () => tokensOf(generation));
+          },
+          ended: (text, reason, ids, events) => {
+            host.ended(() => {
+              storage.transactionSync(() => {
+                store.endTurn(answerId, text, reason, ids, Date.now());
+                turns.append(events);
+              });
+              if (ids !== null) kv.save(this.#source.model, salt, ids.tokens);
+            });
+          },
+        },
+        nextEvents: (budget) => isolateEngine.nextEvents(env, this.#source.model, this.#source.generation, budget),
+        describe: (cause) => toApiError(this.#requestId, cause),
+        nowMs: () => Date.now(),
+      },
+      log,
+    );
+  }
+
+  /** By an invocation that is under way. */
+  get isDriven(): boolean {
+    return this.#isDriven;
+  }
+
+  /** Runs it in this invocation. Never throws. */
+  async drive(): Promise<void> {
+    if (this.#isDriven) return;
+    this.#isDriven = true;
+    try {
+      if (this.turn.isLost) await this.#regain();
+      const budget = new CpuBudget(turnCpuMsFrom(this.#host.env.TURN_CPU_MS), () => Date.now());
+      if ((await this.turn.run(budget)) === "lost") this.#host.failed();
+    } catch (cause) {
+      this.turn.fail(cause);
+    } finally {
+      this.#isDriven = false;
+      this.#host.isLeft();
+    }
+  }
+
+  /** Another generation in the place of the one that is gone, where there can be one now. */
+  async #regain(): Promise<void> {
+    try {
+      const source = await this.#host.again(() => this.turn.generatedTokens);
+      if (!this.turn.isLost) source?.generation.abort();
+      else if (source === null) this.turn.fail(new Error("The turn cannot go on."));
+      else {
+        this.#source = source;
+        this.turn.goOn(source.generation);
+      }
+    } catch (cause) {
+      if (!isPassing(toApiError(this.#requestId, cause))) this.turn.fail(cause);
+    }
+  }
+}
+
+function tokensOf(generation: TextGeneration): number[] {
+  return generation.transcript().tokens;
+}

@@ -1,0 +1,14 @@
+/** What events hold of the heap, for bounds on those that nobody has read. Estimates of V8's layout, on the high side. */
+import type { GenerateEvent } from "../protocol/generate.ts";
+
+/** Event, strings, a list of ids: objects of five fields with their headers. */
+const EVENT_BYTES = 250;
+/** A token with its logprob, text and bytes; each alternative of it is as much again. */
+const LOGPROB_BYTES = 200;
+
+export function heapBytes(event: GenerateEvent): number {
+  if (event.type !== "delta" && event.type !== "prompt") return EVENT_BYTES;
+  let numLogprobs = 0;
+  for (const { top } of event.tokens ?? []) numLogprobs += 1 + top.length;
+  return EVENT_BYTES + 2 * event.text.length + LOGPROB_BYTES * numLogprobs;
+}
