@@ -18,69 +18,85 @@ pub unsafe fn pack_blocks(
     source: *const u8,
     num_blocks: usize,
 ) {
-    let row_blocks = cols / format.block_elements();
-    let group_bytes = format.group_bytes(cols).unwrap_or(0);
-    let (mut row, mut block) = (first_block / row_blocks, first_block % row_blocks);
-    for i in 0..num_blocks {
-        unsafe {
-            let group = packed.add(row / GROUP_ROWS * group_bytes);
-            pack_block(format, group, cols, block, row % GROUP_ROWS, source.add(i * format.file_block_bytes()));
-            block += 1;
-            if block == row_blocks {
-                finish_row(format, group, row_blocks, row % GROUP_ROWS);
-                block = 0;
-                row += 1;
-            }
+    let blocks = Blocks { format, cols, packed, first_block, source, num_blocks };
+    // One loop for each type: most are a few copies a block, and to choose among them there would cost as much.
+    unsafe {
+        match format {
+            Format::F32 => blocks.each(|at, lane, source| copy::<4>(at.add(lane * 4), source)),
+            Format::F16 | Format::BF16 => blocks.each(|at, lane, source| copy::<2>(at.add(lane * 2), source)),
+            Format::Q4_0 | Format::IQ4_NL => blocks.each(|at, lane, source| {
+                pack_nibbles(at, lane, source.add(2));
+                copy::<2>(at.add(64 + lane * 2), source);
+            }),
+            Format::Q4_1 => blocks.each(|at, lane, source| {
+                pack_nibbles(at, lane, source.add(4));
+                copy::<2>(at.add(64 + lane * 2), source);
+                copy::<2>(at.add(72 + lane * 2), source.add(2));
+            }),
+            Format::Q5_0 => blocks.each(|at, lane, source| {
+                pack_five_bits(at, lane, &five_bits(source.add(6), source.add(2)));
+                copy::<2>(at.add(80 + lane * 2), source);
+            }),
+            Format::Q5_1 => blocks.each(|at, lane, source| {
+                pack_five_bits(at, lane, &five_bits(source.add(8), source.add(4)));
+                copy::<2>(at.add(80 + lane * 2), source);
+                copy::<2>(at.add(88 + lane * 2), source.add(2));
+            }),
+            Format::Q8_0 => blocks.each(|at, lane, source| {
+                for vector in 0..8 {
+                    put(at, vector, lane, word(source.add(2), vector));
+                }
+                (at.add(128 + lane * 4) as *mut i16).write_unaligned(sum_bytes(source.add(2)));
+                copy::<2>(at.add(130 + lane * 4), source);
+            }),
+            Format::Q2_K => blocks.each(|at, lane, source| pack_k2(at, lane, source)),
+            Format::Q3_K => blocks.each(|at, lane, source| pack_k3(at, lane, source)),
+            Format::Q4_K | Format::Q5_K => blocks.each(|at, lane, source| pack_k4_k5(format, at, lane, source)),
+            Format::Q6_K => blocks.each(|at, lane, source| pack_k6(at, lane, source)),
+            Format::IQ4_XS => blocks.each(|at, lane, source| pack_iq4_xs(at, lane, source)),
         }
     }
 }
 
-/// Block `block` of row `lane` of a group.
-unsafe fn pack_block(format: Format, group: *mut u8, cols: usize, block: usize, lane: usize, source: *const u8) {
-    let element = block * GROUP_ROWS + lane;
-    match format {
-        Format::F32 => return unsafe { copy::<4>(group.add(element * 4), source) },
-        Format::F16 | Format::BF16 => return unsafe { copy::<2>(group.add(element * 2), source) },
-        _ => (),
-    }
-    let layout = format.layout();
-    unsafe {
-        let (span, at) = layout.offsets(block * format.block_elements() / SUB_ELEMENTS, cols);
-        let (span, at) = (group.add(span), group.add(at));
-        let scales = at.add(layout.quant_bytes);
-        match format {
-            Format::Q4_0 | Format::IQ4_NL => {
-                pack_nibbles(at, lane, source.add(2));
-                copy::<2>(scales.add(lane * 2), source);
-            }
-            Format::Q4_1 => {
-                pack_nibbles(at, lane, source.add(4));
-                copy::<2>(scales.add(lane * 2), source);
-                copy::<2>(scales.add(8 + lane * 2), source.add(2));
-            }
-            Format::Q5_0 => {
-                pack_five_bits(at, lane, &five_bits(source.add(6), source.add(2)));
-                copy::<2>(scales.add(lane * 2), source);
-            }
-            Format::Q5_1 => {
-                pack_five_bits(at, lane, &five_bits(source.add(8), source.add(4)));
-                copy::<2>(scales.add(lane * 2), source);
-                copy::<2>(scales.add(8 + lane * 2), source.add(2));
-            }
-            Format::Q8_0 => {
-                let mut sum = 0i16;
-                for vector in 0..8 {
-                    copy::<4>(at.add(vector * 16 + lane * 4), source.add(2 + vector * 4));
-                    sum += (0..4).map(|k| *source.add(2 + vector * 4 + k) as i8 as i16).sum::<i16>();
+/// A run of file blocks and the matrix they go to.
+struct Blocks {
+    format: Format,
+    cols: usize,
+    packed: *mut u8,
+    first_block: usize,
+    source: *const u8,
+    num_blocks: usize,
+}
+
+impl Blocks {
+    /// Calls `pack` with where each block belongs (an element of a dense type, a sub-block of a 32-type, a span of a
+    /// 256-type), its row of the group, and itself.
+    #[inline(always)]
+    unsafe fn each(&self, pack: impl Fn(*mut u8, usize, *const u8)) {
+        let (format, layout) = (self.format, self.format.layout());
+        let row_blocks = self.cols / format.block_elements();
+        let group_bytes = format.group_bytes(self.cols).unwrap_or(0);
+        let header_bytes = if layout.is_row { layout.header_bytes } else { 0 };
+        let target_bytes = (group_bytes - header_bytes) / row_blocks;
+        let source_bytes = format.file_block_bytes();
+        let (mut row, mut block) = (self.first_block / row_blocks, self.first_block % row_blocks);
+        let (mut source, mut left) = (self.source, self.num_blocks);
+        while left > 0 {
+            let count = left.min(row_blocks - block);
+            unsafe {
+                let group = self.packed.add(row / GROUP_ROWS * group_bytes);
+                let mut target = group.add(header_bytes + block * target_bytes);
+                for _ in 0..count {
+                    pack(target, row % GROUP_ROWS, source);
+                    target = target.add(target_bytes);
+                    source = source.add(source_bytes);
                 }
-                copy::<2>(scales.add(lane * 4), &raw const sum as *const u8);
-                copy::<2>(scales.add(lane * 4 + 2), source);
+                if block + count == row_blocks {
+                    finish_row(format, group, row_blocks, row % GROUP_ROWS);
+                }
             }
-            Format::Q2_K => pack_k2(span, lane, source),
-            Format::Q3_K => pack_k3(span, lane, source),
-            Format::Q6_K => pack_k6(span, lane, source),
-            Format::IQ4_XS => pack_iq4_xs(span, lane, source),
-            _ => pack_k4_k5(format, span, lane, source),
+            left -= count;
+            (row, block) = (row + 1, 0);
         }
     }
 }
@@ -103,66 +119,105 @@ unsafe fn finish_row(format: Format, group: *mut u8, num_blocks: usize, lane: us
 
 /// Replaces `count` halves, `stride` bytes apart, by integers of which they are multiples: by the returned power of two.
 unsafe fn integer_scales(scales: *mut u16, stride: usize, count: usize) -> f32 {
+    /// Added to a number below 2^15, it leaves it rounded to even in the low 16 bits.
+    const ROUNDING: f32 = 1.5 * (1 << 23) as f32;
     let at = |i: usize| unsafe { scales.byte_add(i * stride) };
-    let value = |i: usize| f16_to_f32(unsafe { at(i).read_unaligned() });
-    let largest = (0..count).fold(0f32, |largest, i| largest.max(value(i).abs()));
+    let half = |i: usize| unsafe { at(i).read_unaligned() };
+    let largest = f16_to_f32((0..count).fold(0, |largest, i| largest.max(half(i) & 0x7fff)));
     // Exponents of halves are far from the ends of those of floats. A row of zeros has any factor.
     let exponent = (largest.to_bits() >> 23).max(127 - 24);
     let factor = f32::from_bits((exponent - 14) << 23);
     let inverse = f32::from_bits((2 * 127 + 14 - exponent) << 23);
     for i in 0..count {
-        unsafe { at(i).write_unaligned(libm::rintf(value(i) * inverse) as i16 as u16) };
+        let rounded = f16_to_f32(half(i)) * inverse + ROUNDING;
+        unsafe { at(i).write_unaligned(rounded.to_bits() as u16) };
     }
     factor
 }
 
-/// 16 bytes of nibbles (low = elements 0…15, high = 16…31) already are what the packed layout wants, 4 bytes a vector.
+/// Quants of a sub-block, four to a word: word v becomes quant vector v.
+type Words = [u32; SUB_ELEMENTS / 4];
+
+/// A word with `byte` in every byte.
+const fn every(byte: u8) -> u32 {
+    u32::from_ne_bytes([byte; 4])
+}
+
+unsafe fn word(from: *const u8, index: usize) -> u32 {
+    unsafe { (from as *const u32).add(index).read_unaligned() }
+}
+
+/// Writes what stored vector `vector` has of row `lane`.
+unsafe fn put(target: *mut u8, vector: usize, lane: usize, word: u32) {
+    unsafe { (target.add(vector * 16 + lane * 4) as *mut u32).write_unaligned(word) };
+}
+
+/// 16 bytes of nibbles (low = elements 0…15, high = 16…31) already are what the packed layout wants.
 unsafe fn pack_nibbles(target: *mut u8, lane: usize, nibbles: *const u8) {
     for vector in 0..4 {
-        unsafe { copy::<4>(target.add(vector * 16 + lane * 4), nibbles.add(vector * 4)) };
+        unsafe { put(target, vector, lane, word(nibbles, vector)) };
     }
 }
 
 /// The quants of 16 bytes of nibbles and 4 of fifth bits.
-unsafe fn five_bits(nibbles: *const u8, fifth: *const u8) -> [u8; SUB_ELEMENTS] {
-    let bits = unsafe { (fifth as *const u32).read_unaligned() };
-    core::array::from_fn(|i| {
-        let nibble = unsafe { *nibbles.add(i % 16) } >> (4 * (i / 16)) & 15;
-        nibble | (bits >> i & 1) as u8 * 16
+unsafe fn five_bits(nibbles: *const u8, fifth: *const u8) -> Words {
+    let bits = unsafe { word(fifth, 0) };
+    core::array::from_fn(|v| {
+        let nibble = unsafe { word(nibbles, v % 4) } >> (4 * (v / 4)) & every(15);
+        nibble | bytes_of_bits(bits >> (4 * v) & 15) << 4
     })
 }
 
+/// Bits 0 … 3 as bit 0 of bytes 0 … 3.
+fn bytes_of_bits(bits: u32) -> u32 {
+    bits * 0x0020_4081 & every(1)
+}
+
+unsafe fn pack_four_bits(target: *mut u8, lane: usize, q: &Words) {
+    for vector in 0..4 {
+        unsafe { put(target, vector, lane, q[vector] | q[4 + vector] << 4) };
+    }
+}
+
 /// See `block_format.rs` for where the bits of the last three vectors go.
-unsafe fn pack_five_bits(target: *mut u8, lane: usize, quants: &[u8; SUB_ELEMENTS]) {
-    for k in 0..4 {
-        let quant = |vector: usize| quants[vector * 4 + k];
-        let (q5, q6, q7) = (quant(5), quant(6), quant(7));
-        let upper = [q5 & 7, q5 >> 3 << 1 | q7 >> 3 & 1, q6 & 7, q6 >> 3 << 1 | q7 >> 4, q7 & 7];
-        for (vector, upper) in upper.into_iter().enumerate() {
-            unsafe { *target.add(vector * 16 + lane * 4 + k) = quant(vector) | upper << 5 };
-        }
+unsafe fn pack_five_bits(target: *mut u8, lane: usize, q: &Words) {
+    let low = |v: usize| q[v] & every(7);
+    let high = |v: usize| q[v] >> 3 & every(3);
+    let upper = [low(5), high(5) << 1 | q[7] >> 3 & every(1), low(6), high(6) << 1 | q[7] >> 4 & every(1), low(7)];
+    for (vector, upper) in upper.into_iter().enumerate() {
+        unsafe { put(target, vector, lane, q[vector] | upper << 5) };
     }
 }
 
 /// As `pack_five_bits`, of the last two vectors.
-unsafe fn pack_six_bits(target: *mut u8, lane: usize, quants: &[u8; SUB_ELEMENTS]) {
-    for k in 0..4 {
-        for vector in 0..6 {
-            let upper = quants[(6 + vector / 3) * 4 + k] >> (2 * (vector % 3)) & 3;
-            unsafe { *target.add(vector * 16 + lane * 4 + k) = quants[vector * 4 + k] | upper << 6 };
-        }
+unsafe fn pack_six_bits(target: *mut u8, lane: usize, q: &Words) {
+    for vector in 0..6 {
+        let upper = q[6 + vector / 3] >> (2 * (vector % 3)) & every(3);
+        unsafe { put(target, vector, lane, q[vector] | upper << 6) };
     }
 }
 
-/// Bit i of `bits` is that of element i; in the packed byte it goes to bit i / 4.
-unsafe fn pack_single_bits(target: *mut u8, lane: usize, bits: u32) {
-    for byte in 0..4 {
-        let mut packed = 0u8;
-        for vector in 0..8 {
-            packed |= ((bits >> (vector * 4 + byte) & 1) as u8) << vector;
-        }
-        unsafe { *target.add(lane * 4 + byte) = packed };
+/// Bit pairs number `quarter` of 32 bytes; in the packed byte that of element i goes to bits 2·(i / 4 mod 4).
+unsafe fn pack_pairs(target: *mut u8, lane: usize, source: *const u8, quarter: usize) {
+    for part in 0..2 {
+        let pairs = |c: usize| unsafe { word(source, part * 4 + c) } >> (2 * quarter) & every(3);
+        unsafe { put(target, part, lane, (0..4).fold(0, |packed, c| packed | pairs(c) << (2 * c))) };
     }
+}
+
+/// Σ of 32 signed bytes.
+#[cfg(not(target_feature = "simd128"))]
+unsafe fn sum_bytes(from: *const u8) -> i16 {
+    (0..32).map(|i| unsafe { *from.add(i) as i8 as i16 }).sum()
+}
+
+#[cfg(target_feature = "simd128")]
+unsafe fn sum_bytes(from: *const u8) -> i16 {
+    use core::arch::wasm32::*;
+    let pairs = |half: usize| i16x8_extadd_pairwise_i8x16(unsafe { v128_load((from as *const v128).add(half)) });
+    let sums = i32x4_extadd_pairwise_i16x8(i16x8_add(pairs(0), pairs(1)));
+    let sums = i32x4_add(sums, i32x4_shuffle::<2, 3, 0, 1>(sums, sums));
+    (i32x4_extract_lane::<0>(sums) + i32x4_extract_lane::<1>(sums)) as i16
 }
 
 /// Q2_K: 16 B of scale (low nibble) and min (high) of 16 elements each, 64 B of bit pairs, f16 d, f16 dmin. Within each
@@ -191,8 +246,7 @@ unsafe fn pack_k3(target: *mut u8, lane: usize, source: *const u8) {
         for sub in 0..8 {
             let at = target.add(layout.sub_offset(sub));
             pack_pairs(at, lane, source.add(32 + sub / 4 * 32), sub % 4);
-            let bits = (0..SUB_ELEMENTS).fold(0, |bits, i| bits | ((*source.add(i) >> sub & 1) as u32) << i);
-            pack_single_bits(at.add(32), lane, bits);
+            put(at, 2, lane, (0..8).fold(0, |bits, v| bits | (word(source, v) >> sub & every(1)) << v));
             for half in 0..2 {
                 let j = sub * 2 + half;
                 let low = *source.add(96 + j % 8) >> (4 * (j / 8)) & 15;
@@ -230,15 +284,12 @@ unsafe fn pack_k4_k5(format: Format, target: *mut u8, lane: usize, source: *cons
         let nibbles = if format == Format::Q5_K { source.add(48) } else { fifth };
         for sub in 0..8 {
             let at = target.add(layout.sub_offset(sub));
-            let mut quants: [u8; SUB_ELEMENTS] =
-                core::array::from_fn(|i| *nibbles.add(sub / 2 * 32 + i) >> (4 * (sub % 2)) & 15);
+            let low = |v: usize| word(nibbles.add(sub / 2 * 32), v) >> (4 * (sub % 2)) & every(15);
             if format == Format::Q5_K {
-                for (i, quant) in quants.iter_mut().enumerate() {
-                    *quant |= (*fifth.add(i) >> sub & 1) << 4;
-                }
-                pack_five_bits(at, lane, &quants);
+                let high = |v: usize| (word(fifth, v) >> sub & every(1)) << 4;
+                pack_five_bits(at, lane, &core::array::from_fn(|v| low(v) | high(v)));
             } else {
-                pack_four_bits(at, lane, &quants);
+                pack_four_bits(at, lane, &core::array::from_fn(low));
             }
             let (scale, min) = scale_and_min(scales, sub);
             *at.add(layout.quant_bytes + lane) = scale;
@@ -266,31 +317,14 @@ unsafe fn pack_k6(target: *mut u8, lane: usize, source: *const u8) {
         for sub in 0..8 {
             let at = target.add(layout.sub_offset(sub));
             let (half, quarter) = (sub / 4, sub % 4);
-            let quants = core::array::from_fn(|i| {
-                let low = *source.add(half * 64 + quarter % 2 * 32 + i) >> (4 * (quarter / 2)) & 15;
-                low | (*source.add(128 + half * 32 + i) >> (2 * quarter) & 3) << 4
+            let quants = core::array::from_fn(|v| {
+                let low = word(source.add(half * 64 + quarter % 2 * 32), v) >> (4 * (quarter / 2)) & every(15);
+                low | (word(source.add(128 + half * 32), v) >> (2 * quarter) & every(3)) << 4
             });
             pack_six_bits(at, lane, &quants);
             let scales = at.add(layout.quant_bytes);
             *scales.add(lane) = *source.add(192 + sub * 2);
             *scales.add(GROUP_ROWS + lane) = *source.add(192 + sub * 2 + 1);
-        }
-    }
-}
-
-unsafe fn pack_four_bits(target: *mut u8, lane: usize, quants: &[u8; SUB_ELEMENTS]) {
-    for i in 0..16 {
-        unsafe { *target.add(i / 4 * 16 + lane * 4 + i % 4) = quants[i] | quants[16 + i] << 4 };
-    }
-}
-
-/// Bit pairs number `quarter` of 32 bytes; in the packed byte that of element i goes to bits 2·(i / 4 mod 4).
-unsafe fn pack_pairs(target: *mut u8, lane: usize, source: *const u8, quarter: usize) {
-    for part in 0..2 {
-        for byte in 0..4 {
-            let pair = |c: usize| unsafe { *source.add((part * 4 + c) * 4 + byte) } >> (2 * quarter) & 3;
-            let packed = (0..4).fold(0, |packed, c| packed | pair(c) << (2 * c));
-            unsafe { *target.add(part * 16 + lane * 4 + byte) = packed };
         }
     }
 }
