@@ -139,26 +139,34 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// The normed residual stream in `scratch.normed`, in the forms that `matrices` read.
+    /// The normed residual stream in `scratch.normed`, in the forms that `matrices` read. A row is quantised while it is
+    /// in the nearest cache.
     unsafe fn normed_input(&self, norm: &Norm, matrices: &[&Matrix]) -> Activations {
-        let c = self.config;
-        unsafe {
-            for row in 0..self.num_tokens {
+        let input = Activations::new(&self.scratch, self.scratch.normed, self.config.d_model);
+        for row in 0..self.num_tokens {
+            unsafe {
                 self.norm_row(norm, row, row);
-            }
-            self.input(self.scratch.normed, c.d_model, self.num_tokens, matrices)
-        }
-    }
-
-    /// Rows at `values` as the input of `matrices`, quantised if one of them is.
-    unsafe fn input(&self, values: usize, cols: usize, num_rows: usize, matrices: &[&Matrix]) -> Activations {
-        let input = Activations::new(&self.scratch, values, cols);
-        if matrices.iter().any(|matrix| matrix.format.is_quantized()) {
-            for row in 0..num_rows {
-                unsafe { kernels::quantize(self.row(values, row, cols), &mut input.quant_row(row)) };
+                self.quantize_row(&input, row, matrices);
             }
         }
         input
+    }
+
+    /// Rows at `values` as the input of `matrices`.
+    unsafe fn input(&self, values: usize, cols: usize, num_rows: usize, matrices: &[&Matrix]) -> Activations {
+        let input = Activations::new(&self.scratch, values, cols);
+        for row in 0..num_rows {
+            unsafe { self.quantize_row(&input, row, matrices) };
+        }
+        input
+    }
+
+    /// If one of `matrices` is quantised.
+    unsafe fn quantize_row(&self, input: &Activations, row: usize, matrices: &[&Matrix]) {
+        if matrices.iter().any(|matrix| matrix.format.is_quantized()) {
+            let values = unsafe { self.row(input.values as usize, row, input.cols) };
+            kernels::quantize(values, &mut unsafe { input.quant_row(row) });
+        }
     }
 
     /// Rows at `out` = matrix · input + bias
