@@ -67,8 +67,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let is_query = head < NUM_HEADS;
   let is_value = head >= NUM_HEADS + NUM_KV_HEADS;
   let place = places[token];
-  let from = (token * ${numHeads + 2 * numKvHeads}u + head) * ${headDim}u;
-  ${loop(padded, `source[i] = 0.0; if (i < ${headDim}u) { source[i] = qkv[from + i]; }`)}
+  let first = (token * ${numHeads + 2 * numKvHeads}u + head) * ${headDim}u;
+  ${loop(padded, `source[i] = 0.0; if (i < ${headDim}u) { source[i] = qkv[first + i]; }`)}
   ${hasHeadNorms ? normHeads(shape, loop) : ""}
   workgroupBarrier();
   ${loop(padded, "turned[i] = source[i];")}

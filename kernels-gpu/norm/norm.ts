@@ -34,13 +34,13 @@ export function norm(shape: NormShape): Kernel<NormBinding> {
   const stride = toLanes ? numChunks(width) * 8 : vecs;
   const sumOf = (term: string) => /* wgsl */ `
   var own = 0.0;
-  for (var i = index; i < ${vecs}u; i += ${THREADS}u) { let v = x[from + i]${kind === "layer" ? " - mean" : ""}; own += ${term}; }`;
+  for (var i = index; i < ${vecs}u; i += ${THREADS}u) { let v = x[first + i]${kind === "layer" ? " - mean" : ""}; own += ${term}; }`;
   const mean =
     kind === "rms"
       ? ""
       : /* wgsl */ `
   var part = 0.0;
-  for (var i = index; i < ${vecs}u; i += ${THREADS}u) { part += dot(x[from + i], vec4<f32>(1.0)); }
+  for (var i = index; i < ${vecs}u; i += ${THREADS}u) { part += dot(x[first + i], vec4<f32>(1.0)); }
   let mean = ${reduceCall(shape, "sum", "part")} / ${width}.0;`;
 
   return defineKernel({
@@ -60,12 +60,12 @@ ${toLanes ? laneVec4Wgsl(width) : ""}
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) index: u32${subgroupParameters(shape)}) {
   let row = workgroup.x;
-  let from = ${gathers ? "rows[row]" : "row"} * ${vecs}u;
+  let first = ${gathers ? "rows[row]" : "row"} * ${vecs}u;
   ${mean}
   ${sumOf("dot(v, v)")}
   let scale = 1.0 / sqrt(${reduceCall(shape, "sum", "own")} / ${width}.0 + ${epsilon});
   for (var i = index; i < ${vecs}u; i += ${THREADS}u) {
-    let normed = (x[from + i]${kind === "layer" ? " - mean" : ""}) * scale * weight[i]${kind === "layer" ? " + bias[i]" : ""};
+    let normed = (x[first + i]${kind === "layer" ? " - mean" : ""}) * scale * weight[i]${kind === "layer" ? " + bias[i]" : ""};
     let to = row * ${stride}u + ${toLanes ? "lane_vec4(i)" : "i"};
     y[to] ${toLanes ? "=" : "+="} normed;
   }
