@@ -32,7 +32,12 @@ interface KernelParts<Name extends string> {
   body: string;
 }
 
-export function defineKernel<Name extends string>({ name, bindings, directives, body }: KernelParts<Name>): Kernel<Name> {
+export function defineKernel<Name extends string>({
+  name,
+  bindings,
+  directives,
+  body,
+}: KernelParts<Name>): Kernel<Name> {
   const declarations = Object.entries<Binding>(bindings).map(
     ([variable, { access, type }], i) => `@group(0) @binding(${i}) var<storage, ${access}> ${variable}: ${type};`,
   );

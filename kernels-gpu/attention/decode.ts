@@ -28,15 +28,7 @@ import {
  * `items`: (row, start of its block table in `tables`, its position, split). `q`: [row][head][padded head] as `rope-kv.ts`
  * leaves it. `partials`: [item][head][padded head], `maxima`: [item][head] (m, l).
  */
-export type DecodeBinding =
-  | "items"
-  | "tables"
-  | "q"
-  | "keys"
-  | "values"
-  | "scales"
-  | "partials"
-  | "maxima";
+export type DecodeBinding = "items" | "tables" | "q" | "keys" | "values" | "scales" | "partials" | "maxima";
 
 /** Dispatch (items, numKvHeads). */
 export function decodeAttention(shape: AttentionShape): Kernel<DecodeBinding> {

@@ -51,8 +51,7 @@ export function prefillAttention(shape: AttentionShape): Kernel<PrefillBinding> 
   const vecsEach = Math.ceil(vecs / 16);
   const unitsStaged = STAGE_VECS / unitVecs(shape);
   const forRows = (body: string) => repeat("r", 4, body);
-  const forVecs = (body: string) =>
-    repeat("c", vecsEach, `let d4 = lane + 16u * c; if (d4 < ${vecs}u) { ${body} }`);
+  const forVecs = (body: string) => repeat("c", vecsEach, `let d4 = lane + 16u * c; if (d4 < ${vecs}u) { ${body} }`);
 
   return defineKernel({
     name: `prefill-attention v1 ${numHeads}/${numKvHeads}x${headDim} ${precision}`,

@@ -32,7 +32,13 @@ export function referenceAttention(
 export function referenceRope(
   head: ArrayLike<number>,
   position: number,
-  rope: { base: number; numDims: number; linearScale: number; magnitude: number; pairing: "interleaved" | "half-split" },
+  rope: {
+    base: number;
+    numDims: number;
+    linearScale: number;
+    magnitude: number;
+    pairing: "interleaved" | "half-split";
+  },
 ): Float64Array {
   const out = Float64Array.from(head);
   const half = rope.numDims / 2;

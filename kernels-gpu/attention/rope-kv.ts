@@ -115,7 +115,8 @@ function storeHalves(padded: number, loop: Loop): string {
 }
 
 function storeBytes(shape: RopeKvShape, padded: number, loop: Loop): string {
-  const word = "pack4xI8(vec4<i32>(round(vec4<f32>(turned[4u * i], turned[4u * i + 1u], turned[4u * i + 2u], turned[4u * i + 3u]) * inverse)))";
+  const word =
+    "pack4xI8(vec4<i32>(round(vec4<f32>(turned[4u * i], turned[4u * i + 1u], turned[4u * i + 2u], turned[4u * i + 3u]) * inverse)))";
   return /* wgsl */ `
   var largest = 0.0;
   ${loop(padded, "largest = max(largest, abs(turned[i]));")}

@@ -37,7 +37,9 @@ export function gemv(shape: MatmulShape, tokens: number): Kernel<MatmulBinding> 
   const forRows = (body: string) => repeat("r", rows, body);
   const forTokens = (body: string) => repeat("m", tokens, body);
   const steps = Array.from({ length: 8 }, (_, j) =>
-    forRows(`let w = decode_${j}(source[r]); ${forTokens(`sum[r * ${tokens}u + m] = dot4(w, x_${j}[m], sum[r * ${tokens}u + m]);`)}`),
+    forRows(
+      `let w = decode_${j}(source[r]); ${forTokens(`sum[r * ${tokens}u + m] = dot4(w, x_${j}[m], sum[r * ${tokens}u + m]);`)}`,
+    ),
   );
   const loads = Array.from(
     { length: 8 },

@@ -3,7 +3,8 @@ import type { Epilogue } from "./matmul.ts";
 
 export const silu = (x: number): number => x / (1 + Math.exp(-x));
 
-export const geluTanh = (x: number): number => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+export const geluTanh = (x: number): number =>
+  (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
 
 /** @param w [n][k] @param x [k] @param y what the result is added to, for "add" @returns [n], or [n / 2] of pairs */
 export function referenceMatmul(

@@ -51,9 +51,12 @@ ${decoders(decode)}`,
 }
 
 export function decoders(decode: Decode): string {
-  return Array.from({ length: 8 }, (_, j) => `fn decode_${j}(c: Chunk) -> vec4<f32> { return ${decode(j)}; }`).join("\n");
+  return Array.from({ length: 8 }, (_, j) => `fn decode_${j}(c: Chunk) -> vec4<f32> { return ${decode(j)}; }`).join(
+    "\n",
+  );
 }
 
-const fields = (count: number, one: (i: number) => string) => Array.from({ length: count }, (_, i) => one(i)).join(", ");
+const fields = (count: number, one: (i: number) => string) =>
+  Array.from({ length: count }, (_, i) => one(i)).join(", ");
 
 export const DENSE_FORMATS = [dense("F32", 4, F32), dense("F16", 2, F16), dense("BF16", 2, BF16)];

@@ -18,7 +18,9 @@ export function packRows(format: WeightFormat, file: Uint8Array, k: number): Pac
   const rowBytes = format.fileRowBytes(k);
   const rows = file.length / rowBytes;
   if (!Number.isInteger(rows)) {
-    throw new RangeError(`${file.length} bytes are no whole ${format.type} rows of ${k} elements (${rowBytes} bytes each).`);
+    throw new RangeError(
+      `${file.length} bytes are no whole ${format.type} rows of ${k} elements (${rowBytes} bytes each).`,
+    );
   }
   const chunks = numChunks(k);
   const [quantRow, extraRow] = [quantWords(format, chunks), format.extraWords(chunks)];

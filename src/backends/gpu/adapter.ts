@@ -68,7 +68,8 @@ export async function openAdapter({ software = false }: AdapterOptions): Promise
 function describe({ info }: GPUAdapter): AdapterDescription {
   const { vendor, architecture, device, description } = info;
   const isSoftware =
-    info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|basic render/i.test(`${architecture} ${device} ${description}`);
+    info.isFallbackAdapter ||
+    /swiftshader|llvmpipe|lavapipe|basic render/i.test(`${architecture} ${device} ${description}`);
   return { vendor, architecture, device, description, isSoftware };
 }
 

@@ -48,6 +48,8 @@ export class GpuDevice {
   readonly hasTimestamps: boolean;
   /** Tiles of f16 multiplied by tensor cores with sums in f32. */
   readonly hasSubgroupMatrix: boolean;
+  /** Threads of a subgroup, where the adapter has one size only; else null. */
+  readonly subgroupSize: number | null;
   /** Resolves with the reason when the device is gone. */
   readonly lost: Promise<string>;
   readonly #device: GPUDevice;
@@ -61,7 +63,10 @@ export class GpuDevice {
     this.limits = device.limits;
     this.hasSubgroups = device.features.has("subgroups") && gpu.wgslLanguageFeatures.has("subgroup_id");
     this.hasTimestamps = device.features.has("timestamp-query");
-    this.hasSubgroupMatrix = device.features.has("shader-f16") && hasF16Tiles(adapter) && device.features.has(SUBGROUP_MATRIX);
+    this.hasSubgroupMatrix =
+      device.features.has("shader-f16") && hasF16Tiles(adapter) && device.features.has(SUBGROUP_MATRIX);
+    const { subgroupMinSize, subgroupMaxSize } = adapter.info;
+    this.subgroupSize = subgroupMinSize !== undefined && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : null;
     this.lost = device.lost.then(({ reason, message }) => `${reason}: ${message}`);
     this.#device = device;
     this.#release = release;
@@ -126,10 +131,14 @@ export class GpuDevice {
     this.#pipelines.set(kernel.wgsl, compiled);
     const pipeline = await compiled;
     const entries = (Object.keys(kernel.bindings) as Name[]).map((name, binding) => {
-      const part = parts[name];
+      const part: BufferPart = parts[name];
       return { binding, resource: "buffer" in part ? part : { buffer: part } };
     });
-    const bindGroup = this.#device.createBindGroup({ label: kernel.name, layout: pipeline.getBindGroupLayout(0), entries });
+    const bindGroup = this.#device.createBindGroup({
+      label: kernel.name,
+      layout: pipeline.getBindGroupLayout(0),
+      entries,
+    });
     this.#throwError();
     return { label: kernel.name, pipeline, bindGroup };
   }
@@ -190,12 +199,19 @@ export class GpuDevice {
     const layout = this.#device.createPipelineLayout({ bindGroupLayouts: [bindGroupLayout] });
     const module = this.#device.createShaderModule({ label: name, code: wgsl });
     try {
-      return await this.#device.createComputePipelineAsync({ label: name, layout, compute: { module, entryPoint: "main" } });
+      return await this.#device.createComputePipelineAsync({
+        label: name,
+        layout,
+        compute: { module, entryPoint: "main" },
+      });
     } catch (cause) {
       const { messages } = await module.getCompilationInfo();
       const text = messages.map(({ lineNum, message }) => `line ${lineNum}: ${message}`).join("; ");
       this.#error = null;
-      throw new Error(`The kernel "${name}" does not compile on ${this.adapter.description}: ${text || String(cause)}`, { cause });
+      throw new Error(
+        `The kernel "${name}" does not compile on ${this.adapter.description}: ${text || String(cause)}`,
+        { cause },
+      );
     }
   }
 

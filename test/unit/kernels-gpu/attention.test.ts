@@ -75,7 +75,9 @@ function scene(shape: AttentionShape, wanted: Wanted[], seed = 1): Scene {
       const result = new Float64Array(numHeads * headDim);
       for (let head = 0; head < numHeads; head++) {
         const q = row();
-        queries.push(...Float32Array.from({ length: padded }, (_, i) => (i < headDim ? q[i]! * scale * Math.LOG2E : 0)));
+        queries.push(
+          ...Float32Array.from({ length: padded }, (_, i) => (i < headDim ? q[i]! * scale * Math.LOG2E : 0)),
+        );
         const kv = heads[Math.floor(head / (numHeads / numKvHeads))]!.slice(0, position + 1);
         const [keys, values] = [kv.map(({ key }) => key), kv.map(({ value }) => value)];
         result.set(referenceAttention(q, keys, values, scale, shape.window), head * headDim);
@@ -137,7 +139,9 @@ async function prefill({ shape, pages, tables, runs, q, expected }: Scene): Prom
 
 function rowsOf(y: Float32Array, width: number): Float32Array[] {
   const stride = paddedWidth(width);
-  return Array.from({ length: y.length / stride }, (_, i) => fromLaneMajor(y.subarray(i * stride, (i + 1) * stride), width));
+  return Array.from({ length: y.length / stride }, (_, i) =>
+    fromLaneMajor(y.subarray(i * stride, (i + 1) * stride), width),
+  );
 }
 
 const TOLERANCE = 2e-6;
@@ -159,13 +163,23 @@ describe.each([
   test("agrees with float64 at every kind of border", async () => {
     const shape = { ...SHAPE, ...heads };
     const lengths = [1, 15, 16, 17, 63, 64, 65, 130];
-    await expectAgreement(scene(shape, lengths.map((length) => ({ length, numRows: Math.min(length, 3) }))));
+    await expectAgreement(
+      scene(
+        shape,
+        lengths.map((length) => ({ length, numRows: Math.min(length, 3) })),
+      ),
+    );
   });
 });
 
 test("several splits agree with float64, at their borders too", async () => {
   const lengths = [511, 512, 513, 1100];
-  await expectAgreement(scene(SHAPE, lengths.map((length) => ({ length, numRows: 2 }))));
+  await expectAgreement(
+    scene(
+      SHAPE,
+      lengths.map((length) => ({ length, numRows: 2 })),
+    ),
+  );
 });
 
 test("a prompt of several tiles with a past, and one without", async () => {
@@ -178,13 +192,30 @@ test("a prompt of several tiles with a past, and one without", async () => {
 });
 
 test("int8 pages, blocks of 32, heads that are no multiple of 16, three queries a key", async () => {
-  const shape: AttentionShape = { ...SHAPE, numHeads: 6, numKvHeads: 2, headDim: 12, blockTokens: 32, precision: "int8" };
-  await expectAgreement(scene(shape, [1, 33, 100].map((length) => ({ length, numRows: 1 }))));
+  const shape: AttentionShape = {
+    ...SHAPE,
+    numHeads: 6,
+    numKvHeads: 2,
+    headDim: 12,
+    blockTokens: 32,
+    precision: "int8",
+  };
+  await expectAgreement(
+    scene(
+      shape,
+      [1, 33, 100].map((length) => ({ length, numRows: 1 })),
+    ),
+  );
 });
 
 test.each([5, 64, 600])("a window of %i keys", async (window) => {
   const lengths = [4, 70, 1200];
-  await expectAgreement(scene({ ...SHAPE, window }, lengths.map((length) => ({ length, numRows: Math.min(length, 9) }))));
+  await expectAgreement(
+    scene(
+      { ...SHAPE, window },
+      lengths.map((length) => ({ length, numRows: Math.min(length, 9) })),
+    ),
+  );
 });
 
 test("shared blocks, other physical blocks and other mates change no bit", async () => {

@@ -34,7 +34,8 @@ export function putHead(
   const unit = unitComponents(precision);
   const block = Math.floor(slot / blockTokens) * numKvHeads + head;
   const inBlock = slot % blockTokens;
-  const keyAt = (i: number) => ((block * (padded / unit) + Math.floor(i / unit)) * blockTokens + inBlock) * unit + (i % unit);
+  const keyAt = (i: number) =>
+    ((block * (padded / unit) + Math.floor(i / unit)) * blockTokens + inBlock) * unit + (i % unit);
   const valueAt = (i: number) => (block * blockTokens + inBlock) * padded + i;
   const scaleAt = (block * blockTokens + inBlock) * 2;
   const scales = [key, value].map((row) => Math.fround(Math.max(...Array.from(row, Math.abs)) / 127));
@@ -51,7 +52,10 @@ export function putHead(
   const stored = { key: new Float64Array(headDim), value: new Float64Array(headDim) };
   for (let i = 0; i < padded; i++) {
     const [k, v] = i < headDim ? [key[i]!, value[i]!] : [0, 0];
-    const [storedKey, storedValue] = [put(pages.keys, keyAt(i), k, scales[0]!), put(pages.values, valueAt(i), v, scales[1]!)];
+    const [storedKey, storedValue] = [
+      put(pages.keys, keyAt(i), k, scales[0]!),
+      put(pages.values, valueAt(i), v, scales[1]!),
+    ];
     if (i < headDim) [stored.key[i], stored.value[i]] = [storedKey, storedValue];
   }
   return stored;

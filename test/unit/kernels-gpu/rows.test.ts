@@ -30,7 +30,15 @@ describe.each([false, true])("norms, subgroups %s", (subgroups) => {
     { gathers: true },
   ];
   test.each(cases)("%o", async (options) => {
-    const shape: NormShape = { width: 64, epsilon: 1e-5, kind: "rms", output: "lanes", gathers: false, subgroups, ...options };
+    const shape: NormShape = {
+      width: 64,
+      epsilon: 1e-5,
+      kind: "rms",
+      output: "lanes",
+      gathers: false,
+      subgroups,
+      ...options,
+    };
     const { width } = shape;
     const rows = [2, 0, 2];
     const x = numbers(1, 3 * width);
@@ -48,7 +56,12 @@ describe.each([false, true])("norms, subgroups %s", (subgroups) => {
           : referenceLayerNorm(row, weight, bias, shape.epsilon);
       const stored = out.subarray(i * stride, (i + 1) * stride);
       if (shape.output === "lanes") expectClose(fromLaneMajor(stored, width), normed, 2e-6);
-      else expectClose(stored, normed.map((value, k) => value + before[i * width + k]!), 2e-6);
+      else
+        expectClose(
+          stored,
+          normed.map((value, k) => value + before[i * width + k]!),
+          2e-6,
+        );
     }
   });
 });
@@ -93,7 +106,10 @@ describe("block copies", () => {
     const copy = fc.record({ from: fc.nat(5), to: fc.nat(5) });
     fc.assert(
       fc.property(fc.array(copy, { maxLength: 12 }), (copies) => {
-        const [expected, actual] = [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]];
+        const [expected, actual] = [
+          [0, 1, 2, 3, 4, 5],
+          [0, 1, 2, 3, 4, 5],
+        ];
         for (const { from, to } of copies) expected[to] = expected[from]!;
         for (const round of planCopies(copies)) {
           const written = round.map(({ to }) => to);

@@ -105,7 +105,9 @@ test("philox is philox", () => {
   // Known answers of the Random123 distribution.
   expect(referencePhilox([0, 0, 0, 0], [0, 0])).toEqual([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
   const ones = 0xffffffff;
-  expect(referencePhilox([ones, ones, ones, ones], [ones, ones])).toEqual([0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]);
+  expect(referencePhilox([ones, ones, ones, ones], [ones, ones])).toEqual([
+    0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd,
+  ]);
 });
 
 const FILTERS: Record<string, Partial<SamplingParams>> = {
@@ -152,9 +154,20 @@ test("equal weights are kept in the order of ids", async () => {
 
 test("penalties and biases are those of their formulas", async () => {
   const row = rowOf(4);
-  const params = { repetitionPenalty: 1.7, presencePenalty: 0.5, frequencyPenalty: 0.25, logitBias: [[3, 2.5], [9, -1]] };
+  const params = {
+    repetitionPenalty: 1.7,
+    presencePenalty: 0.5,
+    frequencyPenalty: 0.25,
+    logitBias: [
+      [3, 2.5],
+      [9, -1],
+    ],
+  };
   const want = wanted(params as Partial<SamplingParams>);
-  const [prompt, output] = [[3, 5, 5, 7], [5, 8, 8, 9]];
+  const [prompt, output] = [
+    [3, 5, 5, 7],
+    [5, 8, 8, 9],
+  ];
   const sampled = { ...want.sample!, promptTokens: prompt, outputTokens: output };
   const result = await run([row], [{ ...want, sample: sampled }, wanted({})]);
   expectClose(result.candidates.subarray(0, VOCAB), adjustedLogits(row, sampled.params, prompt, output), 1e-6);
@@ -177,27 +190,30 @@ test("a vocabulary of real size", async () => {
   expect(Array.from(tokens)).toEqual(wants.map((want, i) => referenceSample(rows[0]!, want.sample!.params, [7, 9], i)));
 });
 
-test.each([false, true])("log probabilities are of the raw logits, alternatives in order; subgroups %s", async (subgroups) => {
-  const row = rowOf(7);
-  row[100] = row[40] = 12;
-  const wants = [wanted({}, 0, { numLogprobs: 20 }), wanted({}, 0, { sample: null, scoreToken: 17, numLogprobs: 2 })];
-  const { outputs, tokens } = await run([row], wants);
-  const words = await runKernel(
-    device,
-    logprobs({ vocabSize: VOCAB, subgroups }),
-    { outputs, logits: row, tokens, logprobs: new Uint32Array(wants.length * LOGPROB_WORDS) },
-    [wants.length],
-    "logprobs",
-  );
-  const [ids, numbers] = [new Uint32Array(words), new Float32Array(words)];
-  const expected = logSoftmax(row);
-  expectClose([numbers[0]!, numbers[LOGPROB_WORDS]!], [expected[40]!, expected[17]!], 2e-6);
-  const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
-  expect([ids[1], ids[LOGPROB_WORDS + 1]]).toEqual([20, 2]);
-  expect(Array.from({ length: 20 }, (_, i) => ids[2 + 2 * i])).toEqual(order.slice(0, 20));
-  expectClose(
-    Array.from({ length: 20 }, (_, i) => numbers[3 + 2 * i]!),
-    order.slice(0, 20).map((token) => expected[token]!),
-    2e-6,
-  );
-});
+test.each([false, true])(
+  "log probabilities are of the raw logits, alternatives in order; subgroups %s",
+  async (subgroups) => {
+    const row = rowOf(7);
+    row[100] = row[40] = 12;
+    const wants = [wanted({}, 0, { numLogprobs: 20 }), wanted({}, 0, { sample: null, scoreToken: 17, numLogprobs: 2 })];
+    const { outputs, tokens } = await run([row], wants);
+    const words = await runKernel(
+      device,
+      logprobs({ vocabSize: VOCAB, subgroups }),
+      { outputs, logits: row, tokens, logprobs: new Uint32Array(wants.length * LOGPROB_WORDS) },
+      [wants.length],
+      "logprobs",
+    );
+    const [ids, numbers] = [new Uint32Array(words), new Float32Array(words)];
+    const expected = logSoftmax(row);
+    expectClose([numbers[0]!, numbers[LOGPROB_WORDS]!], [expected[40]!, expected[17]!], 2e-6);
+    const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
+    expect([ids[1], ids[LOGPROB_WORDS + 1]]).toEqual([20, 2]);
+    expect(Array.from({ length: 20 }, (_, i) => ids[2 + 2 * i])).toEqual(order.slice(0, 20));
+    expectClose(
+      Array.from({ length: 20 }, (_, i) => numbers[3 + 2 * i]!),
+      order.slice(0, 20).map((token) => expected[token]!),
+      2e-6,
+    );
+  },
+);
