@@ -23,6 +23,8 @@ export interface MatmulShape {
   k: number;
   epilogue: Epilogue;
   hasBias: boolean;
+  /** Of "store": the results are these columns of wider rows. */
+  place?: { firstColumn: number; width: number };
 }
 
 export type MatmulBinding = "counts" | "x" | "quants" | "extras" | "bias" | "y";
@@ -53,12 +55,17 @@ fn gelu_tanh(x: f32) -> f32 {
 }`;
 
 /** `finish(token, row, sum)`, or `finish_pair(token, row, gate, up)` with the even row of a pair. */
-export function epilogueWgsl({ n, epilogue, hasBias }: MatmulShape): string {
+export function epilogueWgsl({
+  n,
+  epilogue,
+  hasBias,
+  place: columns = { firstColumn: 0, width: n },
+}: MatmulShape): string {
   const biased = hasBias ? "sum + bias[row]" : "sum";
   if (epilogue === "store" || epilogue === "add") {
     return /* wgsl */ `
 fn finish(token: u32, row: u32, sum: f32) {
-  y[token * ${n}u + row] ${epilogue === "add" ? "+=" : "="} ${biased};
+  y[token * ${columns.width}u + ${columns.firstColumn}u + row] ${epilogue === "add" ? "+=" : "="} ${biased};
 }`;
   }
   const width = isGated(epilogue) ? n / 2 : n;

@@ -250,13 +250,13 @@ export function backendContract(subject: ContractSubject): void {
     test("a block that was read and written elsewhere, also in another backend, continues bit for bit", async () => {
       const whole = await stepLogits(backend, [sequence(tokens, 0, blocks(0))]);
       await stepLogits(backend, [sequence(tokens.slice(0, 12), 0, [20, 21, 22])]);
-      const kept = [20, 21, 22].map((block) => backend.readBlock(block));
+      const kept = await Promise.all([20, 21, 22].map((block) => backend.readBlock(block)));
       // What was read is a copy: nothing that is written later shows in it.
       await stepLogits(backend, [sequence(tokens.slice(3, 15), 0, [20, 21, 22])]);
       const other = await subject.make(model, options);
       for (const reader of [backend, other]) {
         for (const [i, block] of [47, 0, 30].entries()) reader.writeBlock(block, kept[i]!);
-        expect(reader.readBlock(30)).toEqual(kept[2]);
+        expect(await reader.readBlock(30)).toEqual(kept[2]);
         const rest = await stepLogits(reader, [sequence(tokens.slice(12), 12, [47, 0, 30, 1, 2, 3])]);
         expect(rest).toEqual(whole.slice(12));
       }
@@ -266,7 +266,7 @@ export function backendContract(subject: ContractSubject): void {
       for (const wrong of [kept[0]!.subarray(1), new Uint8Array(kept[0]!.length + 1)]) {
         expect(() => backend.writeBlock(30, wrong)).toThrow(RangeError);
       }
-      expect(backend.readBlock(30)).toEqual(kept[2]);
+      expect(await backend.readBlock(30)).toEqual(kept[2]);
     });
 
     test("any schedule gives the logits of running alone", async () => {

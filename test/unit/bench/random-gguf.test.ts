@@ -11,7 +11,7 @@ import { readGgufHeader } from "../../../src/model/gguf-reader.ts";
 import { memorySource } from "../../../src/model/source-memory.ts";
 import { specFromGguf } from "../../../src/model/spec-from-gguf.ts";
 import { fromGguf } from "../../../src/text/from-gguf.ts";
-import { dequantize } from "../../support/dequantize.ts";
+import { dequantize } from "../../../src/model/dequantize.ts";
 import { uniformSource } from "../../support/random.ts";
 import { loadBytes } from "../cpu/support.ts";
 

@@ -8,7 +8,7 @@ import { referenceMatmul } from "../../../kernels-gpu/matmul/reference.ts";
 import type { GpuWeightType } from "../../../kernels-gpu/weights/format.ts";
 import { GPU_WEIGHT_TYPES, packRows, weightFormat } from "../../../kernels-gpu/weights/pack.ts";
 import type { GpuDevice } from "../../../src/backends/gpu/device.ts";
-import { dequantize } from "../../support/dequantize.ts";
+import { dequantize } from "../../../src/model/dequantize.ts";
 import { quantize } from "../../support/quantize.ts";
 import { normalSource } from "../../support/random.ts";
 import { expectClose, openTestDevice, runKernel } from "./harness.ts";

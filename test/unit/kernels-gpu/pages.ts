@@ -1,6 +1,6 @@
 /** KV pages written in TypeScript: every slot that holds nothing is poisoned with NaN. */
 import { type KvShape, paddedHead, unitComponents } from "../../../kernels-gpu/attention/kv-layout.ts";
-import { floatToHalf, roundToHalf } from "../../support/float16.ts";
+import { floatToHalf, roundToHalf } from "../../../src/model/float16.ts";
 
 export interface Pages {
   keys: Uint32Array;

@@ -8,7 +8,7 @@ import { type NormShape, norm, normWorkgroups } from "../../../kernels-gpu/norm/
 import { referenceLayerNorm, referenceRmsNorm } from "../../../kernels-gpu/norm/reference.ts";
 import { packRows, weightFormat } from "../../../kernels-gpu/weights/pack.ts";
 import type { GpuDevice } from "../../../src/backends/gpu/device.ts";
-import { dequantize } from "../../support/dequantize.ts";
+import { dequantize } from "../../../src/model/dequantize.ts";
 import { quantize } from "../../support/quantize.ts";
 import { normalSource } from "../../support/random.ts";
 import { expectClose, openTestDevice, runKernel } from "./harness.ts";
