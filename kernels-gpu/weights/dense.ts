@@ -30,12 +30,12 @@ function dense(type: GpuWeightType, elementBytes: number, decode: Decode): Weigh
     fileRowBytes: (k) => k * elementBytes,
     packRow(file, k, quants) {
       const chunks = numChunks(k);
-      const bytes = new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
-      const out = new Uint8Array(quants.buffer, quants.byteOffset, quants.byteLength);
-      for (let from = 0; from < k; from += unitElements) {
-        const chunk = Math.floor(from / CHUNK);
-        const unit = laneUnit(chunk, (from % CHUNK) / unitElements, unitsPerChunk, chunks);
-        out.set(bytes.subarray(from * elementBytes, Math.min(from + unitElements, k) * elementBytes), unit * 16);
+      const words = wholeUnits(file);
+      for (let i = 0; i < words.length; i += 4) {
+        const element = (i / 4) * unitElements;
+        const unit = (element % CHUNK) / unitElements;
+        const to = laneUnit(Math.floor(element / CHUNK), unit, unitsPerChunk, chunks) * 4;
+        for (let word = 0; word < 4; word++) quants[to + word] = words[i + word]!;
       }
     },
     wgsl: (chunks) => /* wgsl */ `
@@ -48,6 +48,15 @@ fn load_chunk(row: u32, chunk: u32) -> Chunk {
 }
 ${decoders(decode)}`,
   };
+}
+
+/** A row as words, padded with zeros to whole units. A view of the file's bytes where they allow it. */
+function wholeUnits(file: DataView): Uint32Array {
+  const { buffer, byteOffset, byteLength } = file;
+  if (byteLength % 16 === 0 && byteOffset % 4 === 0) return new Uint32Array(buffer, byteOffset, byteLength / 4);
+  const padded = new Uint8Array(Math.ceil(byteLength / 16) * 16);
+  padded.set(new Uint8Array(buffer, byteOffset, byteLength));
+  return new Uint32Array(padded.buffer);
 }
 
 export function decoders(decode: Decode): string {

@@ -28,6 +28,8 @@ export interface ContractSubject {
   /** Makes the engine crash for real; must throw what `step` throws then. */
   crash(backend: Backend): unknown;
   kvPrecision: ContractOptions["kvPrecision"];
+  /** Run on these models alone. Default: all. */
+  models?: readonly ContractModel[];
   tolerances: {
     /** Largest difference of a logit from float64, F32 weights. */
     logits: number;
@@ -45,7 +47,7 @@ const OPTIONS: Omit<ContractOptions, "kvPrecision"> = {
   maxBatchSequences: 6,
 };
 
-const MODELS: Record<string, TinyModelOptions> = {
+const MODELS = {
   "F32, grouped queries, untied": { seed: 11, tied: false, ropeFreqs: true },
   "qwen2: biases": { seed: 21, architecture: "qwen2", numKvHeads: 1 },
   "qwen3: norms of heads, which are wider than the model": { seed: 22, architecture: "qwen3", headDim: 32 },
@@ -109,7 +111,9 @@ const MODELS: Record<string, TinyModelOptions> = {
               ? "Q3_K"
               : "Q2_K",
   },
-};
+} satisfies Record<string, TinyModelOptions>;
+
+export type ContractModel = keyof typeof MODELS;
 
 export { GREEDY as NEUTRAL };
 
@@ -149,7 +153,9 @@ const blocks = (first: number, count = 12) => Array.from({ length: count }, (_, 
 
 export function backendContract(subject: ContractSubject): void {
   const options = { ...OPTIONS, kvPrecision: subject.kvPrecision };
-  describe.each(Object.entries(MODELS))(`${subject.name}, K and V in ${subject.kvPrecision}: %s`, (_, modelOptions) => {
+  const names = subject.models ?? (Object.keys(MODELS) as ContractModel[]);
+  const models = names.map((name): [string, TinyModelOptions] => [name, MODELS[name]]);
+  describe.each(models)(`${subject.name}, K and V in ${subject.kvPrecision}: %s`, (_, modelOptions) => {
     let model: TinyModel;
     let backend: Backend;
     let tokens: number[];

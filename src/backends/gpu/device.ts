@@ -26,6 +26,9 @@ export interface Dispatch {
 const USAGE = { mapRead: 1, copySrc: 4, copyDst: 8, storage: 128, queryResolve: 512 };
 const MAP_READ = 1;
 
+/** Words that go to the GPU in one piece while a model loads: 64 MiB. */
+const UPLOAD_WORDS = 1 << 24;
+
 /** Taken where the adapter has them. */
 const WANTED_FEATURES: GPUFeatureName[] = ["subgroups", "timestamp-query", "shader-f16"];
 const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
@@ -109,6 +112,14 @@ export class GpuDevice {
   /** Ordered with submissions: what was submitted before still reads the old content. `offset` and length: multiples of 4. */
   upload(buffer: GPUBuffer, data: ArrayBufferView, offset = 0): void {
     this.#device.queue.writeBuffer(buffer, offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+  }
+
+  /** For weights: waits now and then, so that copies on the way to the GPU do not pile up in memory. */
+  async uploadLarge(buffer: GPUBuffer, data: Uint32Array): Promise<void> {
+    for (let at = 0; at < data.length; at += UPLOAD_WORDS) {
+      this.upload(buffer, data.subarray(at, at + UPLOAD_WORDS), at * 4);
+      if (data.length > UPLOAD_WORDS) await this.#device.queue.onSubmittedWorkDone();
+    }
   }
 
   /** Waits for everything submitted so far. @returns a copy of `bytes` bytes from `offset` on */

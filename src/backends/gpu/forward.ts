@@ -111,6 +111,13 @@ export class Forward {
       epilogue: "store",
     });
     this.#layers = await Promise.all(this.#makeLayers.map((make) => make()));
+    // A CPU that plays a GPU would compile for minutes what it may never run.
+    if (!device.adapter.isSoftware) await this.#warm();
+  }
+
+  async #warm(): Promise<void> {
+    const products = this.#layers.flatMap(({ qkv, output, up, down }) => [...qkv, output, up, down]);
+    await Promise.all([this.#logits!, ...products].map((product) => product.warm()));
   }
 
   /** From tokens to the residual stream after the last layer; keys and values are in their pages then. */

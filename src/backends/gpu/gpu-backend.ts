@@ -191,6 +191,8 @@ export class GpuBackend implements Omit<Backend, "readBlock"> {
     try {
       return await call();
     } catch (error) {
+      // That the device is lost is said a little after what was lost with it.
+      await new Promise((resolve) => setImmediate(resolve));
       throw this.#crash ?? error;
     }
   }

@@ -1,5 +1,5 @@
 /** One matrix bound between two buffers, as kernels for any number of tokens; each is compiled when it is first needed. */
-import { type GemmTileTokens, gemm, gemmWorkgroups } from "../../../kernels-gpu/matmul/gemm.ts";
+import { GEMM_TILE_TOKENS, type GemmTileTokens, gemm, gemmWorkgroups } from "../../../kernels-gpu/matmul/gemm.ts";
 import { GEMV_TOKENS, gemv, gemvWorkgroups } from "../../../kernels-gpu/matmul/gemv.ts";
 import type { Epilogue, MatmulShape } from "../../../kernels-gpu/matmul/matmul.ts";
 import type { BoundKernel, BufferPart, Dispatch, GpuDevice } from "./device.ts";
@@ -17,6 +17,8 @@ export interface ProductPlaces {
 
 /** From so many tokens on, tiles do less work than passes over the weights for 8 tokens each. */
 const GEMM_TOKENS_MIN = 17;
+/** On a CPU that plays a GPU: it compiles for seconds what it then runs for a moment, and so gets two kernels only. */
+const SOFTWARE_GEMM_TOKENS_MIN = 2;
 /** From so many on, the large tile is full. */
 const LARGE_TILE_TOKENS_MIN = 65;
 
@@ -38,14 +40,30 @@ export class Product {
 
   /** For `numTokens` tokens, which `counts` must say too. All choices give the same bits. */
   async dispatch(numTokens: number): Promise<Dispatch> {
-    if (numTokens < GEMM_TOKENS_MIN) {
+    const gemmTokensMin = this.#device.adapter.isSoftware ? SOFTWARE_GEMM_TOKENS_MIN : GEMM_TOKENS_MIN;
+    if (numTokens < gemmTokensMin) {
       const tokens = GEMV_TOKENS.find((count) => count >= numTokens) ?? 8;
-      const kernel = await this.#kernel(`gemv ${tokens}`, () => gemv(this.#shape, tokens));
-      return { kernel, workgroups: gemvWorkgroups(this.#shape, tokens, numTokens) };
+      const workgroups = gemvWorkgroups(this.#shape, tokens, numTokens);
+      return { kernel: await this.#gemv(tokens), workgroups };
     }
     const tile: GemmTileTokens = numTokens < LARGE_TILE_TOKENS_MIN ? 64 : 128;
-    const kernel = await this.#kernel(`gemm ${tile}`, () => gemm(this.#shape, tile));
-    return { kernel, workgroups: gemmWorkgroups(this.#shape, tile, numTokens) };
+    return { kernel: await this.#gemm(tile), workgroups: gemmWorkgroups(this.#shape, tile, numTokens) };
+  }
+
+  /** Compiles every choice now, so that no step has to wait for it. */
+  async warm(): Promise<void> {
+    await Promise.all([
+      ...GEMV_TOKENS.map((tokens) => this.#gemv(tokens)),
+      ...GEMM_TILE_TOKENS.map((tile) => this.#gemm(tile)),
+    ]);
+  }
+
+  #gemv(tokens: number): Promise<BoundKernel> {
+    return this.#kernel(`gemv ${tokens}`, () => gemv(this.#shape, tokens));
+  }
+
+  #gemm(tile: GemmTileTokens): Promise<BoundKernel> {
+    return this.#kernel(`gemm ${tile}`, () => gemm(this.#shape, tile));
   }
 
   #kernel(name: string, make: () => ReturnType<typeof gemv>): Promise<BoundKernel> {

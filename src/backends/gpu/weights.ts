@@ -116,7 +116,7 @@ export class WeightLoader {
       if (offsetBytes === 0) bytes = new Uint8Array(tensor.sizeBytes);
       bytes.set(piece, offsetBytes);
       if (offsetBytes + piece.length < tensor.sizeBytes) continue;
-      this.#take(tensor, bytes);
+      await this.#take(tensor, bytes);
       wanted.delete(tensor.name);
     }
     if (wanted.size > 0) throw new Error(`The file is not the one of the spec: it lacks ${[...wanted].join(", ")}.`);
@@ -127,7 +127,7 @@ export class WeightLoader {
     return new Set([...roles.map(({ stored }) => stored.name), ...this.#kept]);
   }
 
-  #take(tensor: GgufTensorInfo, bytes: Uint8Array): void {
+  async #take(tensor: GgufTensorInfo, bytes: Uint8Array): Promise<void> {
     if (this.#kept.has(tensor.name)) this.#raw.set(tensor.name, dequantize(tensor.type, bytes));
     for (const { buffer, roles } of this.#vectors) {
       for (const { role, first } of roles) {
@@ -139,20 +139,26 @@ export class WeightLoader {
     }
     for (const wanted of this.#matrices) {
       for (const { role, firstRow, rowStep } of wanted.roles) {
-        if (role.stored.name === tensor.name) this.#pack(wanted, role, rowsOf(role, bytes), firstRow, rowStep);
+        if (role.stored.name === tensor.name) await this.#pack(wanted, role, rowsOf(role, bytes), firstRow, rowStep);
       }
     }
   }
 
-  #pack(wanted: WantedMatrix, role: RoleTensor, rows: Uint8Array, firstRow: number, rowStep: number): void {
+  async #pack(
+    wanted: WantedMatrix,
+    role: RoleTensor,
+    rows: Uint8Array,
+    firstRow: number,
+    rowStep: number,
+  ): Promise<void> {
     const { weightType, n, k, quants, extras } = wanted.matrix;
     const format = weightFormat(weightType);
     wanted.packed ??= emptyRows(format, n, k);
     packInto(wanted.packed, format, inType(role.type, rows, weightType), k, firstRow, rowStep);
     wanted.missing--;
     if (wanted.missing > 0) return;
-    this.#device.upload(quants, wanted.packed.quants);
-    if (wanted.packed.extras.length > 0) this.#device.upload(extras, wanted.packed.extras);
+    await this.#device.uploadLarge(quants, wanted.packed.quants);
+    if (wanted.packed.extras.length > 0) await this.#device.uploadLarge(extras, wanted.packed.extras);
     wanted.packed = null;
   }
 }

@@ -1,13 +1,23 @@
-/** The contract of all backends, on a software GPU. */
-import { GpuBackend } from "../../../src/backends/gpu/gpu-backend.ts";
+/**
+ * The contract of all backends, on a software GPU, which compiles each model's kernels for seconds: two models that have
+ * most of what differs. `GPU_CONTRACT=all` runs all of them.
+ */
+
 import { GpuDevice } from "../../../src/backends/gpu/device.ts";
+import { GpuBackend } from "../../../src/backends/gpu/gpu-backend.ts";
 import { readGguf } from "../../../src/model/gguf-reader.ts";
 import { memorySource } from "../../../src/model/source-memory.ts";
 import type { Backend } from "../../../src/serving/backend.ts";
-import { backendContract } from "../../contract/backend.contract.ts";
+import { backendContract, type ContractModel } from "../../contract/backend.contract.ts";
+
+const MODELS = {
+  f16: ["qwen3: norms of heads, which are wider than the model"],
+  q8: ["4 to 8 bits mixed"],
+} as const satisfies Record<string, readonly ContractModel[]>;
 
 for (const kvPrecision of ["f16", "q8"] as const) {
   backendContract({
+    ...(process.env.GPU_CONTRACT !== "all" && { models: MODELS[kvPrecision] }),
     name: "webgpu",
     kvPrecision,
     async make({ bytes, spec }, { kvPrecision: precision, ...options }) {
