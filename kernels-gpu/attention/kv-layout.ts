@@ -20,6 +20,9 @@ export interface KvShape {
   precision: KvPrecision;
 }
 
+/** A workgroup of 64 threads takes four components each. */
+export const HEAD_DIM_MAX = 256;
+
 export const paddedHead = (headDim: number): number => Math.ceil(headDim / 16) * 16;
 
 /** Components in 16 bytes. */
@@ -30,12 +33,19 @@ export function kvBlockBytes({ numKvHeads, headDim, blockTokens, precision }: Kv
   return numKvHeads * blockTokens * paddedHead(headDim) * (precision === "f16" ? 2 : 1);
 }
 
-/** Bytes of one block's scales in one layer. */
-export const scaleBlockBytes = ({ numKvHeads, blockTokens }: KvShape): number => numKvHeads * blockTokens * 2 * 4;
+/** Bytes of one block's scales in one layer; f16 pages have none. */
+export function scaleBlockBytes({ numKvHeads, blockTokens, precision }: KvShape): number {
+  return precision === "int8" ? numKvHeads * blockTokens * 2 * 4 : 0;
+}
+
+/** Bytes of all that one layer keeps of a block. */
+export const layerBlockBytes = (shape: KvShape): number => 2 * kvBlockBytes(shape) + scaleBlockBytes(shape);
 
 export function checkKvShape({ numKvHeads, headDim, blockTokens }: KvShape): void {
   checkSize("KV heads", numKvHeads);
   checkSize("a head's size", headDim, 4);
+  if (headDim > HEAD_DIM_MAX)
+    throw new RangeError(`A head has ${headDim} components; attention takes at most ${HEAD_DIM_MAX}.`);
   checkSize("slots of a KV block", blockTokens);
 }
 

@@ -1,7 +1,13 @@
 /** The benchmark's entry of every kernel, at the sizes of one layer. Each is made when its turn comes: memory is finite. */
 import type { GpuDevice } from "../../src/backends/gpu/device.ts";
 import { decodeAttention } from "../attention/decode.ts";
-import { type KvPrecision, kvBlockBytes, paddedHead, scaleBlockBytes } from "../attention/kv-layout.ts";
+import {
+  type KvPrecision,
+  kvBlockBytes,
+  layerBlockBytes,
+  paddedHead,
+  scaleBlockBytes,
+} from "../attention/kv-layout.ts";
 import { mergeAttention } from "../attention/merge.ts";
 import { planDecode, planPrefill, type Run } from "../attention/plan.ts";
 import { prefillAttention, prefillTokens } from "../attention/prefill.ts";
@@ -93,8 +99,7 @@ function attention(sizes: BenchSizes, precision: KvPrecision) {
   };
   // Every block somewhere else: an odd factor permutes a power of two.
   const tables = Uint32Array.from({ length: numBlocks }, (_, i) => Math.imul(i, 40_503) & (numBlocks - 1));
-  const pageBytes = (tokens: number) =>
-    (tokens / shape.blockTokens) * (2 * kvBlockBytes(shape) + (precision === "int8" ? scaleBlockBytes(shape) : 0));
+  const pageBytes = (tokens: number) => (tokens / shape.blockTokens) * layerBlockBytes(shape);
   return { shape, pages, tables, blocksEach, pageBytes };
 }
 

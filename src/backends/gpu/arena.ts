@@ -54,11 +54,10 @@ export function makeArena(device: GpuDevice, spec: ModelSpec, plan: GpuPlan): Ar
     kvBytes += blockBytes * plan.numBlocks;
     return device.buffer(label, blockBytes * plan.numBlocks);
   };
-  const scaleBytes = kvPrecision === "int8" ? scaleBlockBytes(kvShape) : 0;
   const pages = Array.from({ length: spec.numLayers }, (_, i) => ({
     keys: page(`keys ${i}`, kvBlockBytes(kvShape)),
     values: page(`values ${i}`, kvBlockBytes(kvShape)),
-    scales: page(`scales ${i}`, scaleBytes),
+    scales: page(`scales ${i}`, scaleBlockBytes(kvShape)),
   }));
   const rows = (label: string, width: number, count = maxBatchTokens) => scratch(label, count * width * 4);
   const attentionWidth = numHeads * headDim;

@@ -1,5 +1,5 @@
 /** What a GPU backend is sized by, with defaults for one large GPU; all of it is allocated when a model is loaded. */
-import type { KvPrecision } from "../../../kernels-gpu/attention/kv-layout.ts";
+import { type KvPrecision, type KvShape, layerBlockBytes } from "../../../kernels-gpu/attention/kv-layout.ts";
 import { SPLIT_KEYS } from "../../../kernels-gpu/attention/tile.ts";
 import { OUTPUT_WORDS } from "../../../kernels-gpu/sampling/outputs.ts";
 import type { ModelSpec } from "../../model/model-spec.ts";
@@ -7,8 +7,10 @@ import type { ModelSpec } from "../../model/model-spec.ts";
 export interface GpuOptions {
   /** Tokens of a KV block. Default 16. */
   blockTokens?: number;
-  /** Size of the KV pool in blocks. Default: room for `maxBatchSequences` whole contexts. */
+  /** Size of the KV pool in blocks, or … */
   numBlocks?: number;
+  /** … in bytes. Default: room for `maxBatchSequences` whole contexts, at most 4 GiB. */
+  kvBytes?: number;
   /** Of keys and values. Default "f16". */
   kvPrecision?: KvPrecision;
   /** Most tokens of one step. Default 2048. */
@@ -28,7 +30,10 @@ const ADJUSTMENTS_MIN = 65_536;
 /** Biases of one request, as `validate-batch.ts` allows them. */
 const BIASES_MAX = 1024;
 
-export interface GpuPlan extends Required<GpuOptions> {
+/** WebGPU does not say how much memory a GPU has, so that more has to be asked for. */
+const KV_BYTES_DEFAULT = 4 * 1024 ** 3;
+
+export interface GpuPlan extends Required<Omit<GpuOptions, "kvBytes">> {
   maxOutputs: number;
   maxAdjustments: number;
   /** Splits of all rows that take the decode kernels. */
@@ -49,13 +54,20 @@ export function planGpu(spec: ModelSpec, options: GpuOptions = {}): GpuPlan {
   const maxBatchSequences = count("maxBatchSequences", options.maxBatchSequences ?? 64);
   const wanted = Math.min(count("contextLength", options.contextLength ?? spec.contextLength), spec.contextLength);
   const contextBlocks = Math.ceil(wanted / blockTokens);
-  const numBlocks = count("numBlocks", options.numBlocks ?? contextBlocks * maxBatchSequences);
+  const kvPrecision = options.kvPrecision ?? "f16";
+  const kvShape: KvShape = { ...spec, blockTokens, precision: kvPrecision };
+  const blockBytes = spec.numLayers * layerBlockBytes(kvShape);
+  const affordable = Math.floor(count("kvBytes", options.kvBytes ?? KV_BYTES_DEFAULT) / blockBytes);
+  if (options.numBlocks === undefined && affordable === 0) {
+    throw new RangeError(`kvBytes is ${options.kvBytes}; one KV block of this model takes ${blockBytes}.`);
+  }
+  const numBlocks = count("numBlocks", options.numBlocks ?? Math.min(contextBlocks * maxBatchSequences, affordable));
   const contextLength = Math.min(wanted, numBlocks * blockTokens);
   const maxDecodeRows = Math.min(maxBatchTokens, maxBatchSequences * DECODE_ROWS_MAX);
   return {
     blockTokens,
     numBlocks,
-    kvPrecision: options.kvPrecision ?? "f16",
+    kvPrecision,
     maxBatchTokens,
     maxBatchSequences,
     contextLength,
