@@ -15,7 +15,7 @@ export interface WantedOutput {
 export function encodeBody(
   step: StepBuffer,
   sequences: readonly StepSequence[],
-  { blockTokens, tableBlocks }: GpuPlan,
+  { blockTokens }: GpuPlan,
   options: { window: number; prefillTokens: number },
 ): { size: StepSize; wanted: WantedOutput[] } {
   const tokens: number[] = [];
@@ -23,12 +23,12 @@ export function encodeBody(
   const decodes: Run[] = [];
   const prefills: Run[] = [];
   const wanted: WantedOutput[] = [];
-  sequences.forEach((sequence, index) => {
+  let tableStart = 0;
+  for (const sequence of sequences) {
     const { startPosition, blockTable, outputs } = sequence;
     const numRows = sequence.tokens.length;
     const firstRow = tokens.length;
     const numBlocks = Math.ceil((startPosition + numRows) / blockTokens);
-    const tableStart = index * tableBlocks;
     step.set(
       "tables",
       Array.from({ length: numBlocks }, (_, i) => blockTable[i]!),
@@ -42,7 +42,8 @@ export function encodeBody(
     const run = { firstRow, numRows, startPosition, tableStart };
     (numRows <= DECODE_ROWS_MAX ? decodes : prefills).push(run);
     for (const output of outputs) wanted.push({ row: firstRow + output.row, output });
-  });
+    tableStart += numBlocks;
+  }
   const all = planDecode(decodes, 0);
   const local = planDecode(decodes, options.window);
   const prefillItems = planPrefill(prefills, options.prefillTokens);

@@ -1,6 +1,6 @@
 /**
- * The Backend on a GPU. A step is two uploads and two submissions: everything up to the residual stream, then logits and
- * sampling of the wanted rows; only tokens, and what else was asked for, come back.
+ * The Backend on a GPU. A step is one upload and one submission, from token ids to sampled tokens; only those, and what
+ * else was asked for, come back. (More outputs than there is room for take further turns of the head.)
  *
  * `readBlock` answers with a promise, which `Backend` does not allow for yet: memory of a GPU cannot be read at once.
  */
@@ -121,15 +121,17 @@ export class GpuBackend implements Omit<Backend, "readBlock"> {
         window: spec.slidingWindow?.numTokens ?? 0,
         prefillTokens: prefillTokens({ ...arena.kvShape, numHeads: spec.numHeads, window: 0 }),
       });
-      step.upload();
-      if (size.numTokens > 0) device.submit(await forward.body(size));
+      const dispatches = size.numTokens > 0 ? await forward.body(size) : [];
       const rows: RowResult[] = [];
-      while (rows.length < wanted.length) {
+      do {
         const turn = encodeHead(step, wanted, rows.length, plan);
+        if (turn.outputs.length > 0) {
+          dispatches.push(...(await forward.head(turn.numLogitRows)), ...sampler.dispatches(turn));
+        }
         step.upload();
-        device.submit([...(await forward.head(turn.numLogitRows)), ...sampler.dispatches(turn)]);
+        device.submit(dispatches.splice(0));
         rows.push(...(await sampler.read(turn)));
-      }
+      } while (rows.length < wanted.length);
       return { rows };
     });
   }

@@ -82,7 +82,7 @@ export function planGpu(spec: ModelSpec, options: GpuOptions = {}): GpuPlan {
 /** Parts of the step's buffer start where a binding may start. */
 const PART_WORDS = 64;
 
-/** Where each list of a step lies, in words: what is small and always there first, so that a decode uploads little. */
+/** Where each list of a step lies, in words: short ones first, so that a decode's lie close together. */
 export interface StepLayout {
   parts: Record<StepPart, { firstWord: number; words: number }>;
   totalWords: number;
@@ -111,16 +111,16 @@ export function layOutStep(plan: GpuPlan): StepLayout {
     counts: 1,
     headCounts: 1,
     adjustCounts: 1,
-    tokens: maxBatchTokens,
-    places: 2 * maxBatchTokens,
     logitRows: maxOutputs,
+    outputs: maxOutputs * OUTPUT_WORDS,
     spans: 4 * maxDecodeRows,
     localSpans: 4 * maxDecodeRows,
+    tokens: maxBatchTokens,
+    places: 2 * maxBatchTokens,
+    prefillItems: 4 * maxBatchTokens,
     decodeItems: 4 * maxDecodeItems,
     localItems: 4 * maxDecodeItems,
-    prefillItems: 4 * maxBatchTokens,
     tables: maxBatchSequences * tableBlocks,
-    outputs: maxOutputs * OUTPUT_WORDS,
     adjustments: 4 * plan.maxAdjustments,
     copies: 2 * plan.numBlocks,
   };

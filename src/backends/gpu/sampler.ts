@@ -68,6 +68,7 @@ export class GpuSampler {
   async read({ outputs, logitRows, numLogitRows }: OutputTurn): Promise<RowResult[]> {
     const { tokens, logprobs: reports, logits } = this.#arena;
     const count = outputs.length;
+    if (count === 0) return [];
     const wantsLogprobs = outputs.some(({ numLogprobs }) => numLogprobs !== null);
     const wantsLogits = outputs.some((output) => output.wantLogits);
     const [drawn, reported, raw] = await Promise.all([

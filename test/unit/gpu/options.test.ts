@@ -1,6 +1,7 @@
 /** The sizes that a GPU backend allocates. */
 import { beforeAll, expect, test } from "vitest";
 import { layOutStep, planGpu } from "../../../src/backends/gpu/options.ts";
+import { joined } from "../../../src/backends/gpu/step-buffer.ts";
 import type { ModelSpec } from "../../../src/model/model-spec.ts";
 import { tinyModel } from "../../support/tiny-model.ts";
 
@@ -30,4 +31,17 @@ test("the parts of a step's buffer start where bindings may, and do not overlap"
     end = firstWord + words;
   }
   expect(end).toBeLessThanOrEqual(totalWords);
+});
+
+test("what lies close together is uploaded as one piece", () => {
+  const ranges = [
+    { start: 9000, end: 9010 },
+    { start: 0, end: 1 },
+    { start: 64, end: 70 },
+    { start: 4166, end: 4200 },
+  ];
+  expect(joined(ranges)).toEqual([
+    { start: 0, end: 4200 },
+    { start: 9000, end: 9010 },
+  ]);
 });
