@@ -1,7 +1,7 @@
 /**
  * The order of attention's sums, which decode and prefill keep alike so that a token gets the same bits from either:
  *
- *  - keys are cut by their position into tiles of 64, tiles into splits of 8;
+ *  - keys are cut by their position into tiles of 64, tiles into splits of 4;
  *  - within a split, tile after tile: m' = max(m, tile), o ← o · 2^(m − m') + Σ p·v key by key with fma, l likewise
  *    (online softmax: Milakov and Gimelshein 2018; FlashAttention: Dao et al. 2022);
  *  - splits are merged in order: the same fold, of (m, l, o) into (M, L, O) (Flash-Decoding: Dao et al. 2023).
@@ -13,7 +13,8 @@
 import { type KvShape, kvPlaceWgsl, paddedHead, unitComponents } from "./kv-layout.ts";
 
 export const TILE_KEYS = 64;
-export const SPLIT_KEYS = 8 * TILE_KEYS;
+/** At 8192 keys and 8 KV heads, one sequence is 256 workgroups: two for each processor of a large GPU. */
+export const SPLIT_KEYS = 4 * TILE_KEYS;
 
 export interface AttentionShape extends KvShape {
   numHeads: number;

@@ -1,5 +1,6 @@
 /**
- * Stored weights → numbers, for every type an engine reads: the exact meaning of a file, against which engines are tested.
+ * Stored weights → numbers, for every type an engine reads: the exact meaning of a file, against which engines are tested,
+ * and the way of types that a GPU has no kernel for.
  * Plain loops in the order of the format's description (ggml-common.h, block_q*), no attempt at speed.
  */
 

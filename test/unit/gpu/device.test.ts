@@ -19,9 +19,11 @@ const double = defineKernel({
 fn main(@builtin(global_invocation_id) id: vec3<u32>) { numbers[id.x] = numbers[id.x] * 2u; }`,
 });
 
-test.runIf(process.platform === "linux")("a CPU that plays a GPU is called one", () => {
-  expect(device.adapter).toMatchObject({ isSoftware: true, architecture: "swiftshader" });
-  expect(device.hasSubgroupMatrix).toBe(false);
+test("a CPU that plays a GPU is called one", () => {
+  // Elsewhere the tests run on the machine's own GPU.
+  const hasSwiftShader = process.platform === "linux" && process.arch === "x64";
+  expect(device.adapter.isSoftware).toBe(hasSwiftShader);
+  expect(device.adapter.architecture === "swiftshader").toBe(hasSwiftShader);
 });
 
 test("dispatches of a submission see what those before them wrote, uploads what was submitted before", async () => {

@@ -173,7 +173,7 @@ describe.each([
 });
 
 test("several splits agree with float64, at their borders too", async () => {
-  const lengths = [511, 512, 513, 1100];
+  const lengths = [255, 256, 257, 512, 1100];
   await expectAgreement(
     scene(
       SHAPE,
