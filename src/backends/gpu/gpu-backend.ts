@@ -22,6 +22,7 @@ import {
   type StepResult,
 } from "../../serving/backend.ts";
 import { validateBatch } from "../../serving/validate-batch.ts";
+import type { AdapterDescription } from "./adapter.ts";
 import { type Arena, makeArena } from "./arena.ts";
 import type { BoundKernel, Dispatch, GpuDevice } from "./device.ts";
 import { encodeBody, encodeHead } from "./encode-step.ts";
@@ -62,6 +63,7 @@ interface Parts {
 
 export class GpuBackend implements Omit<Backend, "readBlock"> {
   readonly name = "webgpu";
+  readonly adapter: AdapterDescription;
   readonly limits: BackendLimits;
   readonly memory: { weightsBytes: number; kvBytes: number; scratchBytes: number };
   readonly #parts: Parts;
@@ -73,6 +75,7 @@ export class GpuBackend implements Omit<Backend, "readBlock"> {
     const { spec, plan, arena, weightsBytes, device } = parts;
     const { contextLength, blockTokens, numBlocks, maxBatchTokens, maxBatchSequences } = plan;
     this.#parts = parts;
+    this.adapter = device.adapter;
     this.limits = {
       vocabSize: spec.vocabSize,
       contextLength,
