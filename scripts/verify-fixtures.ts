@@ -20,7 +20,7 @@ import { specFromGguf } from "../src/model/spec-from-gguf.ts";
 import type { RowOutput } from "../src/serving/backend.ts";
 import { fromGguf } from "../src/text/from-gguf.ts";
 import type { Tokenizer } from "../src/text/tokenizer.ts";
-import { type Expected, type ExpectedLogits, maxDifference, readFixtures } from "../test/support/fixtures.ts";
+import { type Expected, type ExpectedLogits, maxDifference, nmse, readFixtures } from "../test/support/fixtures.ts";
 import { kernelModules } from "../test/support/kernel-modules.ts";
 import { nodeFileSource } from "../test/support/node-file-source.ts";
 import { referenceLogits } from "../test/support/reference-forward.ts";
@@ -70,18 +70,6 @@ function argmax(values: ArrayLike<number>): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
   return best;
-}
-
-/** Σ(a−b)² / Σb² over all positions. */
-function nmse(actual: Float32Array[], expected: Float64Array[]): number {
-  let [error, energy] = [0, 0];
-  expected.forEach((row, position) => {
-    row.forEach((value, i) => {
-      error += (actual[position]![i]! - value) ** 2;
-      energy += value ** 2;
-    });
-  });
-  return error / energy;
 }
 
 /** The vocabulary in the file makes the prompt's ids of its text. */

@@ -2,8 +2,9 @@
  * Random weights as stored blocks: every bit random but the scales, which are set so that the weights have mean 0 and
  * the wanted deviation. Speed does not depend on the values, but a network that overflows to infinity would be no test.
  */
+
+import { floatToBfloat, floatToHalf } from "../../src/model/float16.ts";
 import { GGML_BLOCK, type GgmlTypeName } from "../../src/model/gguf.ts";
-import { floatToBfloat, floatToHalf } from "../../test/support/float16.ts";
 
 /**
  * f16 fields of a block: [byte, factor], the field is factor × deviation. Factors follow from the block formats of

@@ -54,3 +54,15 @@ export function maxDifference(logits: ArrayLike<number>[], expected: ExpectedLog
   });
   return max;
 }
+
+/** Σ(a−b)² / Σb² over all positions. */
+export function nmse(actual: Float32Array[], expected: ArrayLike<number>[]): number {
+  let [error, energy] = [0, 0];
+  expected.forEach((row, position) => {
+    for (let i = 0; i < row.length; i++) {
+      error += (actual[position]![i]! - row[i]!) ** 2;
+      energy += row[i]! ** 2;
+    }
+  });
+  return error / energy;
+}

@@ -2,8 +2,8 @@
  * IQ4_NL and IQ4_XS: four bits that choose from a codebook, with one scale for 32 elements. The element of largest
  * magnitude becomes −127, the codebook's wider side; every other takes the nearest entry.
  */
-import { IQ4_CODEBOOK } from "./dequantize.ts";
-import { floatToHalf, roundToHalf } from "./float16.ts";
+import { IQ4_CODEBOOK } from "../../src/model/dequantize.ts";
+import { floatToHalf, roundToHalf } from "../../src/model/float16.ts";
 import { clamp, extreme } from "./quantize-scales.ts";
 
 const TOP = -127;

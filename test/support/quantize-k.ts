@@ -2,7 +2,7 @@
  * The K-quants: 256 elements with scales that are themselves quantized. Codes are chosen against the scales as they
  * will be read back, so that a coarse scale costs as little as it can.
  */
-import { floatToHalf, roundToHalf } from "./float16.ts";
+import { floatToHalf, roundToHalf } from "../../src/model/float16.ts";
 import { clamp, extreme } from "./quantize-scales.ts";
 
 /** Six-bit scales and mins into 12 bytes: the first four of each whole, the rest split into nibbles and top bits. */

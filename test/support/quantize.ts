@@ -2,8 +2,9 @@
  * Numbers → stored weights, for every type an engine reads. The scale rules are ggml's reference ones (ggml-quants.c) without its
  * search for the best scale: test weights only have to be valid and near.
  */
+
+import { floatToBfloat, floatToHalf } from "../../src/model/float16.ts";
 import { GGML_BLOCK, type GgmlTypeName } from "../../src/model/gguf.ts";
-import { floatToBfloat, floatToHalf } from "./float16.ts";
 import { encodeIQ4NL, encodeIQ4XS } from "./quantize-iq4.ts";
 import { encodeQ2K, encodeQ3K, encodeQ4K, encodeQ5K, encodeQ6K } from "./quantize-k.ts";
 import { clamp, extreme } from "./quantize-scales.ts";

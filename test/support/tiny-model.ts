@@ -5,12 +5,12 @@
  * let the layers outweigh the embedding: a tied model would otherwise just repeat its last token.
  */
 import { ARCHITECTURES, type ArchitectureTable, type TensorRule, type Widths } from "../../src/model/architectures.ts";
+import { dequantize } from "../../src/model/dequantize.ts";
 import { GGML_BLOCK, type GgmlTypeName, type GgufHeader } from "../../src/model/gguf.ts";
 import { readGguf, tensorPieces } from "../../src/model/gguf-reader.ts";
 import { LAYER_ROLES, type LayerRole, type ModelSpec } from "../../src/model/model-spec.ts";
 import { memorySource } from "../../src/model/source-memory.ts";
 import { specFromGguf } from "../../src/model/spec-from-gguf.ts";
-import { dequantize } from "./dequantize.ts";
 import { f32, string, u32, type WriterTensor, type WriterValue, writeGguf } from "./gguf-writer.ts";
 import { quantize } from "./quantize.ts";
 import { normalSource } from "./random.ts";

@@ -13,13 +13,13 @@ import {
   type StepBatch,
   type StepResult,
 } from "../../serving/backend.ts";
+import { validateBatch } from "../../serving/validate-batch.ts";
 import { CpuSignal } from "./cpu-signal.ts";
 import { type CpuExports, instantiateKernels, PAGE_BYTES } from "./exports.ts";
 import { BACKEND_NAMES, chooseKernelSet, type KernelModules, type KernelSet } from "./kernel-set.ts";
 import { type CpuMemoryPlan, type CpuOptions, planCpuMemory } from "./memory-plan.ts";
 import { writeDescriptor } from "./model-descriptor.ts";
 import { StepCodec, splitIntoCalls } from "./step-encoding.ts";
-import { validateBatch } from "./validate-batch.ts";
 import { type LoadProgress, loadWeights } from "./weight-loader.ts";
 
 export interface CpuLoadArguments {

@@ -4,7 +4,7 @@
  * tokens, the others only take more outputs from the same rows.
  */
 import type { BlockCopy, RowOutput, RowResult, StepBatch, StepSequence } from "../../serving/backend.ts";
-import { LOGIT_BIAS_MAX, NUM_LOGPROBS_MAX, usesPenalties } from "./validate-batch.ts";
+import { LOGIT_BIAS_MAX, NUM_LOGPROBS_MAX, usesPenalties } from "../../serving/validate-batch.ts";
 
 const HEADER_WORDS = 10;
 const SEQUENCE_WORDS = 5;

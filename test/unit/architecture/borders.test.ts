@@ -16,6 +16,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   text: ["protocol", "model"],
   serving: ["protocol", "text", "model"],
   "backends/cpu": ["protocol", "serving", "model"],
+  "backends/gpu": ["protocol", "serving", "model"],
   api: ["protocol"],
   edge: ["protocol", "text", "model", "serving", "backends/cpu", "api"],
   page: [],
@@ -28,6 +29,7 @@ const MAY_USE: Record<string, readonly string[]> = {
   text: ["@huggingface/tokenizers", "@huggingface/jinja"],
   serving: [],
   "backends/cpu": [],
+  "backends/gpu": ["webgpu", "node:fs", "node:os", "node:path", "node:url", "@sparticuz/chromium"],
   api: ["hono"],
   edge: ["hono", "cloudflare:workers"],
   page: [],
@@ -70,6 +72,8 @@ function allowed(path: string, room: string, specifier: string): boolean {
   if (specifier.endsWith(".wasm")) return room === "edge";
   if (!specifier.startsWith(".")) return packageAllowed(room, specifier);
   const target = relative(SRC, resolve(SRC, dirname(path), specifier));
+  // Kernels lie beside the engine of the other backend, outside of `src`.
+  if (target.startsWith(join("..", "kernels-gpu"))) return room === "backends/gpu";
   if (target.startsWith("..")) return false;
   const targetRoom = roomOf(target);
   return targetRoom === room || (MAY_IMPORT[room] ?? []).includes(targetRoom);

@@ -5,13 +5,13 @@ import { MIXES, type MixName, matrixType, SHAPES } from "../../../scripts/bench/
 import { canBeRandom, randomBlocks } from "../../../scripts/bench/random-blocks.ts";
 import { randomGguf, typeCounts } from "../../../scripts/bench/random-gguf.ts";
 import { decodeStep, placeSequence, prefill, promptTokens } from "../../../scripts/bench/running-sequences.ts";
+import { dequantize } from "../../../src/model/dequantize.ts";
 import { READABLE_TYPE_NAMES } from "../../../src/model/ggml-types.ts";
 import { GGML_BLOCK } from "../../../src/model/gguf.ts";
 import { readGgufHeader } from "../../../src/model/gguf-reader.ts";
 import { memorySource } from "../../../src/model/source-memory.ts";
 import { specFromGguf } from "../../../src/model/spec-from-gguf.ts";
 import { fromGguf } from "../../../src/text/from-gguf.ts";
-import { dequantize } from "../../support/dequantize.ts";
 import { uniformSource } from "../../support/random.ts";
 import { loadBytes } from "../cpu/support.ts";
 

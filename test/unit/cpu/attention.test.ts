@@ -5,7 +5,7 @@ import { type CpuExports, MODULE_BYTES } from "../../../src/backends/cpu/exports
 import { KERNEL_SETS, type KernelSet } from "../../../src/backends/cpu/kernel-set.ts";
 import { KV_PRECISIONS, type KvPrecision, planCpuMemory } from "../../../src/backends/cpu/memory-plan.ts";
 import { writeDescriptor } from "../../../src/backends/cpu/model-descriptor.ts";
-import { roundToHalf } from "../../support/float16.ts";
+import { roundToHalf } from "../../../src/model/float16.ts";
 import { normalSource } from "../../support/random.ts";
 import { tinyModel } from "../../support/tiny-model.ts";
 import { kernelsWithMemory } from "./support.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { dequantize } from "../../../src/model/dequantize.ts";
+import { bfloatToFloat, floatToBfloat, floatToHalf, halfToFloat, roundToHalf } from "../../../src/model/float16.ts";
 import { GGML_BLOCK, type GgmlTypeName } from "../../../src/model/gguf.ts";
-import { dequantize } from "../../support/dequantize.ts";
-import { bfloatToFloat, floatToBfloat, floatToHalf, halfToFloat, roundToHalf } from "../../support/float16.ts";
 import { quantize } from "../../support/quantize.ts";
 import { normalSource } from "../../support/random.ts";
 

@@ -2,7 +2,7 @@
  * Refuses a batch that breaks the rules of `backend.ts` before anything is touched, with the value and the limit. The
  * kernels check once more what their memory safety rests on, but cannot say it in words.
  */
-import type { BackendLimits, RowOutput, RowSample, StepBatch, StepSequence } from "../../serving/backend.ts";
+import type { BackendLimits, RowOutput, RowSample, StepBatch, StepSequence } from "./backend.ts";
 
 /** As many as the kernels have room to report. */
 export const NUM_LOGPROBS_MAX = 20;

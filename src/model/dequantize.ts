@@ -1,9 +1,11 @@
 /**
- * Stored weights → numbers, for every type an engine reads: the exact meaning of a file, against which engines are tested.
+ * Stored weights → numbers, for every type an engine reads: the exact meaning of a file, against which engines are tested,
+ * and the way of types that a GPU has no kernel for.
  * Plain loops in the order of the format's description (ggml-common.h, block_q*), no attempt at speed.
  */
-import { GGML_BLOCK, type GgmlTypeName } from "../../src/model/gguf.ts";
+
 import { bfloatToFloat, halfToFloat } from "./float16.ts";
+import { GGML_BLOCK, type GgmlTypeName } from "./gguf.ts";
 
 /** One block: `at` is its first byte, results go to out[to …]. */
 type BlockDecoder = (view: DataView, at: number, out: Float32Array, to: number) => void;
