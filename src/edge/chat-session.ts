@@ -10,7 +10,7 @@
  *    it would have said: it has its seed, and its tokens are computed again, not drawn.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { SessionInfo, SessionInit, SessionMessage, SessionTurnRequest } from "../api/model-service.ts";
+import type { SessionInfo, SessionInit, SessionTurnRequest } from "../api/model-service.ts";
 import { ApiError, notFound, sessionBusy, sessionQueueFull, streamGone } from "../protocol/errors.ts";
 import type { ChatMessage } from "../protocol/generate.ts";
 import { SESSION_QUEUE_MAX, TRUNCATION_ANSWER_TOKENS } from "../protocol/limits.ts";
@@ -21,11 +21,12 @@ import type { ServedModel } from "../serving/served-model.ts";
 import type { Env } from "./env.ts";
 import { storedBytes, turnBytes } from "./event-bytes.ts";
 import { isolateEngine } from "./isolate-engine.ts";
+import type { KvRows } from "./kv-store.ts";
 import { modelStore } from "./model-store.ts";
 import { capture, type RpcResult, toApiError } from "./rpc-result.ts";
 import { SessionKv } from "./session-kv.ts";
 import { assertFitsRow, cacheSalt, drawSeed, noSuchMessage, placeQuestion } from "./session-question.ts";
-import { SessionStore } from "./session-store.ts";
+import { type SessionCopy, SessionStore } from "./session-store.ts";
 import { admitTruncated, withoutOldest } from "./truncation.ts";
 import { eventsFrom, Turn } from "./turn.ts";
 import { TurnLog } from "./turn-log.ts";
@@ -43,14 +44,6 @@ export interface TurnBytes {
   frame: AnswerFrame;
   numTruncated: number;
   hasEnded: boolean;
-}
-
-/** History of a session, as another one takes it over. */
-export interface SessionCopy {
-  model: string;
-  title: string | null;
-  messages: SessionMessage[];
-  transcript: Transcript | null;
 }
 
 export class ChatSession extends DurableObject<Env> {
@@ -92,9 +85,15 @@ export class ChatSession extends DurableObject<Env> {
         this.#turns.prepare();
         if (copy !== null) this.#store.adopt(copy.messages, copy.transcript);
       });
+      if (copy !== null) await this.#kv.adopt(copy.from, copy.transcript?.tokens.length ?? 0);
       await this.#publish();
       return this.#info();
     });
+  }
+
+  /** A message of its KV cache, for a fork. */
+  kvRows(fromIndex: number, numTokens: number): Promise<KvRows | null> {
+    return this.#kv.rows(fromIndex, numTokens);
   }
 
   async get(id: string): Promise<RpcResult<SessionInfo>> {
@@ -154,7 +153,7 @@ export class ChatSession extends DurableObject<Env> {
       if (messages.at(-1)?.finishReason === "pending") throw sessionBusy(id);
       const lastId = messages.at(-1)?.id ?? 0;
       const { model, title } = this.#store.record();
-      return { model, title, messages, transcript: this.#store.transcript(lastId + 1) };
+      return { from: id, model, title, messages, transcript: this.#store.transcript(lastId + 1) };
     });
   }
 
@@ -261,7 +260,7 @@ export class ChatSession extends DurableObject<Env> {
     const turn = this.#turns.last();
     const answerId = this.#store.pendingAnswerId();
     if (turn === null || turn.answerId !== answerId) return this.#giveUp(); // Of a version that kept no events.
-    const { model: modelId } = this.#store.record();
+    const modelId = this.#store.record().model;
     const { key } = await modelStore.find(this.env, modelId);
     const model = await isolateEngine.acquire(this.env, modelId);
     this.#assertExists(id);
@@ -348,8 +347,8 @@ export class ChatSession extends DurableObject<Env> {
     this.ctx.storage.transactionSync(() => {
       const isLogged = this.#turns.last()?.answerId === answerId;
       const log = new TurnLog(isLogged ? this.#turns.events() : []);
-      const timings = { queueMs: 0, ttftMs: 0, totalMs: 0 };
-      if (isLogged) this.#turns.append(log.abortEvents(this.#store.record().model, 0, timings));
+      const ended = log.abortEvents(this.#store.record().model, 0, { queueMs: 0, ttftMs: 0, totalMs: 0 });
+      if (isLogged) this.#turns.append(ended);
       this.#store.markAborted(answerId, Date.now());
     });
   }

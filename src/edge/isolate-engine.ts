@@ -104,9 +104,14 @@ export class IsolateEngine {
       if (generation.hasEnded) this.#orphans.ended(generation);
       if (events.length > 0 || generation.hasEnded) return events;
       if (!model.isAlive) await this.#revive(env, model, deadlineMs);
-      else if (!model.step()) throw new Error(`Request ${generation.requestId} is open, but no sequence can run.`);
+      else if (!generation.step()) throw new Error(`Request ${generation.requestId} is open, but no sequence can run.`);
       await scheduler.wait(0);
     }
+  }
+
+  /** Answers that somebody drives, or that nobody has missed yet. */
+  get numGenerations(): number {
+    return this.#orphans.numLive;
   }
 
   /** null where it is not loaded in this isolate. */

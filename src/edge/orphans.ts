@@ -10,37 +10,45 @@ export const UNDRIVEN_MAX_MS = 60_000;
 /** Looking at every generation at every step would cost more than it saves. */
 const SWEEP_EVERY_MS = 5_000;
 
-interface Abortable {
+/** A clock that jumps (set by hand, or a machine that slept) must neither end live streams nor keep dead ones for ever. */
+const JUMP_MAX_MS = 2 * SWEEP_EVERY_MS;
+
+interface Watchable {
+  readonly hasEnded: boolean;
   abort(): void;
 }
 
 export class OrphanWatch {
-  readonly #now: () => number;
-  readonly #watched = new Map<Abortable, { owner: string; drivenAtMs: number }>();
-  #sweptAtMs: number;
+  readonly #clock: () => number;
+  readonly #watched = new Map<Watchable, { owner: string; drivenAtMs: number }>();
+  #clockMs: number;
+  /** Time that passed while somebody looked, without the clock's jumps. */
+  #elapsedMs = 0;
+  #sweptAtMs = 0;
 
-  /** @param now milliseconds */
-  constructor(now: () => number) {
-    this.#now = now;
-    this.#sweptAtMs = now();
+  /** @param clock milliseconds; may jump either way */
+  constructor(clock: () => number) {
+    this.#clock = clock;
+    this.#clockMs = clock();
   }
 
-  get numWatched(): number {
-    return this.#watched.size;
+  /** Generations that have not ended. */
+  get numLive(): number {
+    return [...this.#watched.keys()].filter(({ hasEnded }) => !hasEnded).length;
   }
 
   /** @param owner the object that drives it */
-  add(generation: Abortable, owner: string): void {
+  add(generation: Watchable, owner: string): void {
     this.#watched.set(generation, { owner, drivenAtMs: this.#now() });
   }
 
   /** Its owner just asked for its events. */
-  driven(generation: Abortable): void {
+  driven(generation: Watchable): void {
     const entry = this.#watched.get(generation);
     if (entry !== undefined) entry.drivenAtMs = this.#now();
   }
 
-  ended(generation: Abortable): void {
+  ended(generation: Watchable): void {
     this.#watched.delete(generation);
   }
 
@@ -49,12 +57,20 @@ export class OrphanWatch {
     this.#abortWhere((entry) => entry.owner === owner);
   }
 
-  /** Aborts what was left alone. Cheap to call often. */
+  /** Aborts what was left alone, and forgets what has ended. Cheap to call often. */
   sweep(): void {
     const nowMs = this.#now();
     if (nowMs - this.#sweptAtMs < SWEEP_EVERY_MS) return;
     this.#sweptAtMs = nowMs;
+    for (const generation of this.#watched.keys()) if (generation.hasEnded) this.#watched.delete(generation);
     this.#abortWhere(({ drivenAtMs }) => nowMs - drivenAtMs > UNDRIVEN_MAX_MS);
+  }
+
+  #now(): number {
+    const clockMs = this.#clock();
+    this.#elapsedMs += Math.min(Math.max(clockMs - this.#clockMs, 0), JUMP_MAX_MS);
+    this.#clockMs = clockMs;
+    return this.#elapsedMs;
   }
 
   #abortWhere(isOrphan: (entry: { owner: string; drivenAtMs: number }) => boolean): void {

@@ -30,6 +30,16 @@ export interface SessionRecord {
   updatedAtMs: number;
 }
 
+/** History of a session, as another one takes it over. */
+export interface SessionCopy {
+  /** Id of that session. */
+  from: string;
+  model: string;
+  title: string | null;
+  messages: SessionMessage[];
+  transcript: Transcript | null;
+}
+
 export class SessionStore {
   readonly #storage: DurableObjectStorage;
   readonly #sql: SqlStorage;

@@ -214,12 +214,13 @@ describe("what is kept", () => {
       const blockBytes = 1_200_000;
       const store = new KvStore(storage);
       const bytes = new Uint8Array(blockBytes);
+      const progress = (numKept: number) => ({ numKept, numWritten: 0, isWhole: true, resident: Int32Array.of() });
       const write = (archive: KvSink) => {
         let index = 0;
         const isTaken = () =>
           archive.has(index, `${index}`) || archive.write(index, `${index}`, Int32Array.of(index), bytes);
         while (isTaken()) index++;
-        return index;
+        return progress(index);
       };
       let numTransactions = 1;
       while (store.save("any", 1, write)) numTransactions++;
@@ -231,7 +232,7 @@ describe("what is kept", () => {
       // A block that no row may hold is not kept at all.
       expect(
         store.save("larger", 1, (archive) =>
-          Number(archive.write(0, "0", Int32Array.of(0), new Uint8Array(2_000_000))),
+          progress(Number(archive.write(0, "0", Int32Array.of(0), new Uint8Array(2_000_000)))),
         ),
       ).toBe(false);
       expect(storage.sql.exec("SELECT count(*) AS n FROM kv_block").one().n).toBe(0);
