@@ -13,6 +13,8 @@ export interface SchedulerState {
 
 export function checkSchedulerInvariants({ blocks, running, numRunningMax, waiting, unsaved }: SchedulerState): void {
   blocks.checkInvariants([...running.map((sequence) => sequence.table!), ...unsaved.tables]);
+  // A running sequence never takes committed tokens back, so chains lose their ends only.
+  blocks.checkChains();
   if (running.length > numRunningMax) throw new Error(`${running.length} sequences run.`);
   for (const sequence of running) {
     if (sequence.status !== "running") throw new Error(`A running sequence is ${sequence.status}.`);

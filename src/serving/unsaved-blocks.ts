@@ -47,7 +47,7 @@ export class UnsavedBlocks {
 
   /** @param step number of the one that begins */
   giveUpAged(step: number): void {
-    while (this.#holds.length > 0 && step - this.#holds[0]!.sinceStep > HOLD_STEPS_MAX) this.giveUpOldest();
+    while (this.#holds.length > 0 && step - this.#holds[0]!.sinceStep >= HOLD_STEPS_MAX) this.giveUpOldest();
   }
 
   /** These blocks, a chain from its beginning, are archived. */

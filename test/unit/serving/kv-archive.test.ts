@@ -2,48 +2,12 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { BackendCrash } from "../../../src/serving/backend.ts";
-import type { KvSink, KvSource } from "../../../src/serving/kv-archive.ts";
+import type { KvSource } from "../../../src/serving/kv-archive.ts";
 import { expected, type Job, job, Rig, tokensFrom } from "./harness.ts";
+import { MapArchive } from "./map-archive.ts";
 
 // Seconds on an idle machine; a busy one must not fail for being slow.
 vi.setConfig({ testTimeout: 300_000 });
-
-interface KeptBlock {
-  hash: string;
-  tokens: string;
-  bytes: Uint8Array;
-  isDamaged: boolean;
-}
-
-class MapArchive implements KvSource, KvSink {
-  readonly rows = new Map<number, KeptBlock>();
-  numBlocksMax = Number.POSITIVE_INFINITY;
-  readonly reads: number[] = [];
-  readonly written: number[] = [];
-
-  has(index: number, hash: string): boolean {
-    return this.rows.get(index)?.hash === hash;
-  }
-
-  read(index: number, hash: string, tokens: Int32Array): Uint8Array | null {
-    const row = this.rows.get(index);
-    if (row?.hash !== hash || row.tokens !== tokens.join()) return null;
-    if (row.isDamaged) this.rows.delete(index);
-    else this.reads.push(index);
-    return row.isDamaged ? null : row.bytes;
-  }
-
-  write(index: number, hash: string, tokens: Int32Array, bytes: Uint8Array): boolean {
-    if (index >= this.numBlocksMax) return false;
-    this.rows.set(index, { hash, tokens: tokens.join(), bytes, isDamaged: false });
-    this.written.push(index);
-    return true;
-  }
-
-  cut(numBlocks: number): void {
-    for (const index of this.rows.keys()) if (index >= numBlocks) this.rows.delete(index);
-  }
-}
 
 /** All content of the pool is lost, as after a restart. */
 function restart(rig: Rig): void {
