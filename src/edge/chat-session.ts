@@ -380,10 +380,9 @@ export class ChatSession extends DurableObject<Env> {
   /** Brings the owner's list up to date. The list is a convenience: its failure is logged and harms no answer. */
   #publish(): Promise<void> {
     this.#publishing = this.#publishing.then(async () => {
-      if (!this.#store.exists()) return;
-      const { owner } = this.#store.record();
-      if (owner === null) return;
       try {
+        const owner = this.#store.exists() ? this.#store.record().owner : null;
+        if (owner === null) return;
         await this.env.SESSION_DIRECTORY.getByName(owner).put(this.#store.summary());
       } catch (cause) {
         console.error("The list of sessions could not be updated:", cause);

@@ -149,8 +149,13 @@ export class Turn {
   /** Also for a sink that failed at the very end: then only the readers are left to be told. */
   #fail(cause: unknown): void {
     this.#generation.abort();
+    const last = errorEventOf(this.#host.describe(cause));
     try {
-      this.#take(errorEventOf(this.#host.describe(cause)));
+      this.#take(last);
+    } catch (cause) {
+      // The sink failed as well, and is not asked again.
+      this.#host.describe(cause);
+      this.#take(last);
     } finally {
       this.#wakeReaders();
     }
