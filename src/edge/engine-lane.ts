@@ -23,7 +23,9 @@ export class EngineLane extends DurableObject<Env> {
   async generate(request: GenerateRequest): Promise<RpcResult<ReadableStream<Uint8Array>>> {
     return capture(request.requestId, async () => {
       const model = await isolateEngine.acquire(this.env, request.model);
-      const generation = isolateEngine.generate(this.#owner, model, request);
+      // The client chooses its salt, and no choice of it is a session's.
+      const salted = { ...request, cacheSalt: `request:${request.cacheSalt}` };
+      const generation = isolateEngine.generate(this.#owner, model, salted);
       return generationBytes(generation, () => isolateEngine.nextEvents(this.env, model, generation));
     });
   }
