@@ -42,7 +42,13 @@ export class KvStore {
 
   /** What is kept under this fingerprint, now or later. A damaged row is dropped with all behind it when it is read. */
   open(fingerprint: string): KvSource {
-    return { read: (index, hash, tokens) => this.#read({ fingerprint, index, hash }, tokens) };
+    let isOurs = false;
+    return {
+      read: (index, hash, tokens) => {
+        isOurs ||= this.#header()?.fingerprint === fingerprint;
+        return isOurs ? this.#read({ fingerprint, index, hash }, tokens) : null;
+      },
+    };
   }
 
   /**
@@ -106,7 +112,6 @@ export class KvStore {
   }
 
   #read(place: KvPlace, tokens: Int32Array<ArrayBuffer>): Uint8Array | null {
-    if (this.#header()?.fingerprint !== place.fingerprint) return null;
     const row = this.#sql
       .exec("SELECT hash, checksum, tokens, bytes FROM kv_block WHERE block_index = ?", place.index)
       .toArray()[0];

@@ -239,6 +239,40 @@ describe("what is kept", () => {
     }));
 });
 
+test("kept blocks go to another object in messages far under the limit of one, as many as it can use, and no others", () =>
+  runInDurableObject(objectOf("kv-rows"), (_, { storage }) => {
+    const [numRows, blockBytes] = [9, 1_200_000];
+    const store = new KvStore(storage);
+    const write = (archive: KvSink) => {
+      let index = 0;
+      const ids = () => Int32Array.from({ length: BLOCK_TOKENS }, () => index);
+      const isTaken = () =>
+        archive.has(index, `${index}`) || archive.write(index, `${index}`, ids(), new Uint8Array(blockBytes));
+      while (index < numRows && isTaken()) index++;
+      return { numKept: index, numWritten: 0, isWhole: true, resident: Int32Array.of() };
+    };
+    while (store.save("any", 1, write));
+    const messagesFor = (numTokens: number) => {
+      const messages: number[][] = [];
+      for (let from = 0; ; ) {
+        const { blocks, fingerprint } = store.rows(from, numTokens)!;
+        expect(fingerprint).toBe("any");
+        if (blocks.length === 0) return messages;
+        messages.push(blocks.map(({ index }) => index));
+        from += blocks.length;
+      }
+    };
+    expect(messagesFor(numRows * BLOCK_TOKENS)).toEqual([
+      [0, 1, 2],
+      [3, 4, 5],
+      [6, 7, 8],
+    ]);
+    expect(messagesFor(5 * BLOCK_TOKENS - 1)).toEqual([[0, 1, 2], [3]]);
+    storage.sql.exec("DELETE FROM kv_block WHERE block_index = 4");
+    expect(messagesFor(numRows * BLOCK_TOKENS)).toEqual([[0, 1, 2], [3]]);
+    expect(new KvStore(storage).rows(50, 1)!.blocks).toEqual([]);
+  }));
+
 test("200 random lifetimes leave no block, no sequence and no row behind", async () => {
   const NUM_BATCHES = 25;
   const random = uniformSource(5);
