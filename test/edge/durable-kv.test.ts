@@ -7,11 +7,11 @@ import { KvStore, SESSION_KV_BYTES_MAX } from "../../src/edge/kv-store.ts";
 import { SessionKv } from "../../src/edge/session-kv.ts";
 import type { KvSink } from "../../src/serving/kv-archive.ts";
 import { uniformSource } from "../support/random.ts";
+import { expectAtRest, objectOf, restart as restartEngine } from "./faults/counters.ts";
 import {
   type Answer,
   addTinyModel,
   answerOf,
-  chat,
   chunksOf,
   createSession,
   post,
@@ -31,7 +31,6 @@ const NEXT = "and?";
 
 const send = (id: string, content: string, numTokens = 16) =>
   post(`/v1/sessions/${id}/messages`, { content, max_tokens: numTokens, ...STREAM });
-const objectOf = (id: string) => env.CHAT_SESSION.getByName(id);
 const exec = (id: string, sql: string) =>
   runInDurableObject(objectOf(id), (_, { storage }) => storage.sql.exec(sql).toArray());
 
@@ -55,13 +54,7 @@ async function untilKept(id: string, { usage }: Answer): Promise<number> {
   return numBlocks;
 }
 
-/** Object, engine and pool are gone, as after a deploy; what is stored stays. */
-async function restart(...ids: string[]): Promise<void> {
-  for (const id of ids) await evictDurableObject(objectOf(id));
-  isolateEngine.crashForTest(MODEL);
-  await (await post("/v1/chat/completions", chat(MODEL, "boom", 2))).text();
-  await answerOf(await post("/v1/chat/completions", chat(MODEL, "up again?", 2)));
-}
+const restart = (...ids: string[]) => restartEngine(MODEL, ...ids);
 
 async function conversation(): Promise<{ id: string; last: Answer }> {
   const { id } = await createSession(MODEL);
@@ -305,6 +298,5 @@ test("200 random lifetimes leave no block, no sequence and no row behind", async
   for (const id of ids) expect((await request(`/v1/sessions/${id}`, { method: "DELETE" })).status).toBe(200);
   await scheduler.wait(200);
   for (const id of ids) expect(await tablesOf(id)).toBe(0);
-  const { numRunning, numWaiting, numFreeBlocks, numBlocks } = statsOf(MODEL);
-  expect([numRunning, numWaiting, numFreeBlocks]).toEqual([0, 0, numBlocks]);
+  await expectAtRest(MODEL);
 });
