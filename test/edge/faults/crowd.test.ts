@@ -75,7 +75,7 @@ async function live(id: string, event: string, first: Answer["usage"]): Promise<
     expect(await (await resume(id, idOf(read.at(-1)!))).text()).toMatch(/\[DONE\]\n\n$/);
   }
   if (event === "queue") {
-    const answers = await Promise.all([send(id, "one", 2), send(id, "two", 2, { if_busy: "queue" })]);
+    const answers = await Promise.all(["one", "two"].map((content) => send(id, content, 2, { if_busy: "queue" })));
     for (const answer of answers) expect((await answerOf(answer)).usage.completion_tokens).toBe(2);
   }
   if (event === "delete") {
