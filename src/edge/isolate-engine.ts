@@ -112,16 +112,17 @@ export class IsolateEngine {
       if (generation.isDrained) this.#orphans.ended(generation);
       if (events.length > 0 || generation.hasEnded || budget.isSpent) return events;
       if (!model.isAlive) await this.#revive(env, model, deadlineMs);
-      else if (!this.#step(model, budget))
+      else if (!this.#step(model, generation, budget)) {
         throw new Error(`Request ${generation.requestId} is open, but no sequence can run.`);
+      }
       await scheduler.wait(0);
     }
   }
 
-  #step(model: ServedModel, budget: CpuBudget): boolean {
+  #step(model: ServedModel, generation: TextGeneration, budget: CpuBudget): boolean {
     const numTokensBefore = model.stats.numStepTokens;
     // A CPU engine answers at once.
-    const isMoved = model.step() === true;
+    const isMoved = generation.step() === true;
     boundEvents(this.#orphans.watched);
     const loaded = this.#residentOf(model)?.loaded;
     budget.spend({
@@ -130,6 +131,11 @@ export class IsolateEngine {
       isNearlyOver: loaded?.takeCpuSignal() ?? false,
     });
     return isMoved;
+  }
+
+  /** Answers that somebody drives, or that nobody has missed yet. */
+  get numGenerations(): number {
+    return this.#orphans.numLive;
   }
 
   /** null where it is not loaded in this isolate. */

@@ -8,10 +8,12 @@ import type { ServedModel } from "../serving/served-model.ts";
 import { sessionKvDaysFrom } from "./engine-settings.ts";
 import type { Env } from "./env.ts";
 import { isolateEngine } from "./isolate-engine.ts";
-import { KvStore } from "./kv-store.ts";
+import { type KvRows, KvStore } from "./kv-store.ts";
 
 /** Before each write, for events on their way out and for the steps of others. */
 const PAUSE_MS = 5;
+/** A fork waits for so many of them: a whole context is written by then, and if not, the fork computes the rest. */
+const PAUSES_MAX = 100;
 /** In a long turn blocks are saved every so many tokens: a row costs the same then, and a cut turn loses no more. */
 const CHECKPOINT_TOKENS = 128;
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -24,6 +26,7 @@ interface SaveJob {
 
 export class SessionKv {
   readonly #ctx: DurableObjectState;
+  readonly #env: Env;
   readonly #store: KvStore;
   /** 0 = nothing is kept. */
   readonly #keptMs: number;
@@ -41,6 +44,7 @@ export class SessionKv {
    */
   constructor(ctx: DurableObjectState, env: Env, sessionExists: () => boolean, replanAlarm: () => Promise<void>) {
     this.#ctx = ctx;
+    this.#env = env;
     this.#store = new KvStore(ctx.storage);
     this.#keptMs = sessionKvDaysFrom(env.SESSION_KV_DAYS) * DAY_MS;
     this.#sessionExists = sessionExists;
@@ -52,8 +56,7 @@ export class SessionKv {
     this.#numCovered = 0;
     const fingerprint = isolateEngine.kvFingerprint(model);
     if (fingerprint === null || this.#keptMs === 0) return {};
-    const archive = orElse(null, () => this.#store.open(fingerprint));
-    if (archive === null) return {};
+    const archive = this.#store.open(fingerprint);
     return { archive: { read: (...block) => orElse(null, () => archive.read(...block)) } };
   }
 
@@ -78,7 +81,33 @@ export class SessionKv {
   }
 
   expire(): void {
-    this.#store.expire(Date.now());
+    this.#store.expire(Date.now(), this.#keptMs);
+  }
+
+  /** For a fork, with what is just being saved. @see KvStore.rows */
+  async rows(fromIndex: number, numTokens: number): Promise<KvRows | null> {
+    for (let i = 0; this.#isSaving && i < PAUSES_MAX; i++) await scheduler.wait(PAUSE_MS);
+    return orElse(null, () => this.#store.rows(fromIndex, numTokens));
+  }
+
+  /**
+   * Takes over what another session has of its first tokens, message by message; as much of it as comes before anything
+   * goes wrong.
+   */
+  async adopt(id: string, numTokens: number): Promise<void> {
+    if (this.#keptMs === 0) return;
+    const source = this.#env.CHAT_SESSION.getByName(id);
+    try {
+      for (let index = 0; ; ) {
+        const rows = await source.kvRows(index, numTokens);
+        if (rows === null || rows.blocks.length === 0 || !this.#sessionExists()) break;
+        this.#store.adopt(rows, Date.now() + this.#keptMs);
+        index += rows.blocks.length;
+      }
+      await this.#replanAlarm();
+    } catch (cause) {
+      logFault(cause);
+    }
   }
 
   async #saveAll(): Promise<void> {
@@ -91,6 +120,9 @@ export class SessionKv {
         this.#job = null;
         await this.#replanAlarm();
       }
+    } catch (cause) {
+      this.#job = null;
+      logFault(cause);
     } finally {
       this.#isSaving = false;
     }
@@ -112,7 +144,11 @@ function orElse<T>(value: T, run: () => T): T {
   try {
     return run();
   } catch (cause) {
-    console.error("The kept KV cache of a session cannot be used; what is missing of it is computed:", cause);
+    logFault(cause);
     return value;
   }
+}
+
+function logFault(cause: unknown): void {
+  console.error("The kept KV cache of a session cannot be used; what is missing of it is computed:", cause);
 }
