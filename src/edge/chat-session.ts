@@ -46,7 +46,7 @@ export class ChatSession extends SocketObject {
       began: (turn) => this.sockets.began(turn),
       gaveUp: () => this.sockets.gaveUp(),
       changed: () => ctx.waitUntil(this.#publish()),
-      replanAlarm: () => ctx.waitUntil(this.#alarm.replan()),
+      replanAlarm: () => ctx.waitUntil(this.#alarm.replan().catch(logNoAlarm)),
     });
     this.sockets = new SessionSockets(ctx, this.#store, new TurnStore(ctx.storage), {
       session: this,
@@ -184,4 +184,9 @@ export class ChatSession extends SocketObject {
     });
     return this.#publishing;
   }
+}
+
+/** Whoever asks for the session next sets it. */
+function logNoAlarm(cause: unknown): void {
+  console.error("The alarm of a session could not be set:", cause);
 }

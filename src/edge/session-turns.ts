@@ -251,6 +251,8 @@ export class SessionTurns {
    * @returns when the turn goes on
    */
   async #recover(id: string): Promise<void> {
+    // For an alarm that could not be set.
+    if (this.#running?.isDriven === false) this.#replanAlarm();
     const isCut = !this.#queue.isTaken && this.#store.pendingAnswerId() !== null;
     const restarted = isCut ? this.#inTurn(() => this.#restartOrGiveUp(id)) : null;
     for (const waitingId of this.#waiting.ids()) {

@@ -1,6 +1,7 @@
 /**
- * A thousand sessions in one isolate whose pool has room for twenty. Who is not there spills to storage and comes back,
- * whatever is done to it next; and when all are gone, nothing is left.
+ * 240 sessions in one isolate whose pool has room for less than twenty. Who is not there spills to storage and comes back,
+ * whatever is done to it next; and when all are gone, nothing is left. As many as workerd makes objects for in reasonable
+ * time: `test/unit/serving/crowd.test.ts` has 1,000.
  */
 import { evictDurableObject } from "cloudflare:test";
 import { expect, test, vi } from "vitest";
@@ -9,11 +10,11 @@ import { edit, idOf, info, readEvents, regenerate, resume, send, untilIdle } fro
 import { type Answer, addTinyModel, answerOf, createSession, post, request, statsOf } from "../stack.ts";
 import { expectAtRest, expectDeleted, inParallel, objectOf, storedOf } from "./counters.ts";
 
-// Most of it is workerd's making of a thousand objects: half a minute on an idle machine.
-vi.setConfig({ testTimeout: 600_000 });
+// Some 20 s of CPU time, most of it workerd's making of objects; a busy machine must not fail for being slow.
+vi.setConfig({ testTimeout: 300_000 });
 
 const MODEL = "crowd-tiny";
-const NUM_SESSIONS = 1000;
+const NUM_SESSIONS = 240;
 const NUM_AT_ONCE = 24;
 const BLOCK_TOKENS = 16;
 /** Long enough for seven blocks of a session, so that few tokens have to be drawn. */
@@ -90,7 +91,7 @@ async function live(id: string, event: string, first: Answer["usage"]): Promise<
   return [id];
 }
 
-test("1,000 random lifetimes at once lose no block that they had, and leave none behind", async () => {
+test("random lifetimes at once lose no block that they had, and leave none behind", async () => {
   await addTinyModel(MODEL, { contextLength: 256 });
   const random = uniformSource(3);
   const sessions: { id: string; first: Answer["usage"]; event: string; at: number }[] = [];
@@ -117,7 +118,7 @@ test("1,000 random lifetimes at once lose no block that they had, and leave none
   await expectAtRest(MODEL);
   // Most of them came back from storage with all that they had.
   expect(statsOf(MODEL).numRestoredTokens - numRestoredTokens).toBeGreaterThan(
-    0.8 * NUM_SESSIONS * inBlocks(prompt_tokens),
+    0.6 * NUM_SESSIONS * inBlocks(prompt_tokens),
   );
   for (const id of left.slice(0, 20)) expect((await storedOf(id)).numTurns).toBe(1);
   await expectDeleted(left);
