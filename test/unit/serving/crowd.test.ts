@@ -128,7 +128,7 @@ test("1,000 sessions with a pool for 20: none loses a block that it had, none le
   const prompts = sessions.map((_, i) => tokensFrom(i % 4, NUM_PROMPT));
   const { rig } = crowd;
   crowd.run(
-    sessions.values().map((session, i) => crowd.turn(session, prompts[i]!, NUM_ANSWER)),
+    sessions.map((session, i) => crowd.turn(session, prompts[i]!, NUM_ANSWER)),
     random,
   );
   expect(rig.engine.stats.numRestoredTokens).toBe(0);
@@ -141,7 +141,7 @@ test("1,000 sessions with a pool for 20: none loses a block that it had, none le
   }));
   drawn.sort((a, b) => a.at - b.at);
   crowd.run(
-    drawn.values().map(({ session, event }) => crowd.live(session, event)),
+    drawn.map(({ session, event }) => crowd.live(session, event)),
     random,
   );
   const { numRunning, numWaiting, numUnsaved, numFreeBlocks, numRestoredTokens } = rig.engine.stats;
