@@ -14,6 +14,8 @@ import { type KvRows, KvStore } from "./kv-store.ts";
 const PAUSE_MS = 5;
 /** A fork waits for so many of them: a whole context is written by then, and if not, the fork computes the rest. */
 const PAUSES_MAX = 100;
+/** Saving waits for steps of running streams. Where none comes for 2 s, their readers take nothing, and it is given up. */
+const STALLS_MAX = 400;
 /** In a long turn blocks are saved every so many tokens: a row costs the same then, and a cut turn loses no more. */
 const CHECKPOINT_TOKENS = 128;
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -35,6 +37,8 @@ export class SessionKv {
   /** What is to be saved; a newer one takes its place, since it holds the older one's tokens or replaces them. */
   #job: SaveJob | null = null;
   #isSaving = false;
+  /** How often in a row nothing could be written. */
+  #numStalls = 0;
   /** Tokens of this turn that were saved or are about to be. */
   #numCovered = 0;
 
@@ -72,6 +76,7 @@ export class SessionKv {
     if (this.#keptMs === 0) return;
     this.#numCovered = tokens.length;
     this.#job = { model, salt, tokens };
+    this.#numStalls = 0;
     if (!this.#isSaving) this.#ctx.waitUntil(this.#saveAll());
   }
 
@@ -116,7 +121,7 @@ export class SessionKv {
       while (this.#job !== null) {
         await scheduler.wait(PAUSE_MS);
         if (!this.#sessionExists()) this.#job = null;
-        if (this.#job === null || this.#saveSome(this.#job)) continue;
+        if (this.#job === null || (this.#saveSome(this.#job) && this.#numStalls < STALLS_MAX)) continue;
         this.#job = null;
         await this.#replanAlarm();
       }
@@ -134,7 +139,11 @@ export class SessionKv {
     if (fingerprint === null) return false;
     const expiresAtMs = Date.now() + this.#keptMs;
     const write = () =>
-      this.#store.save(fingerprint, expiresAtMs, (archive) => model.saveBlocks(tokens, salt, archive));
+      this.#store.save(fingerprint, expiresAtMs, (archive) => {
+        const progress = model.saveBlocks(tokens, salt, archive);
+        this.#numStalls = progress?.numWritten === 0 ? this.#numStalls + 1 : 0;
+        return progress;
+      });
     return orElse(false, write);
   }
 }

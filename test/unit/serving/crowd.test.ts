@@ -19,7 +19,7 @@ const NUM_PROMPT = 28;
 const NUM_ANSWER = 6;
 const NUM_BLOCKS = 20 * Math.ceil((NUM_PROMPT + NUM_ANSWER) / BLOCK_TOKENS);
 const CHECKED_EVERY = 16;
-const EVENTS = ["turn", "turn", "turn", "regenerate", "edit", "fork", "stop", "leave", "crash", "delete"] as const;
+const EVENTS = ["turn", "turn", "turn", "regenerate", "edit", "fork", "stop", "leave", "crash"] as const;
 
 interface Session {
   salt: string;
