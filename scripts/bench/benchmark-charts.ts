@@ -10,6 +10,7 @@ import type {
   PeerResults,
   Results,
   ServerResults,
+  SessionResults,
 } from "./results.ts";
 import type { Summary } from "./statistics.ts";
 
@@ -21,6 +22,7 @@ export function chartsOf(results: Results): Chart[] {
   if (results.kind === "peers") return peerCharts(results);
   if (results.kind === "kernels") return kernelCharts(results);
   if (results.kind === "memory") return [memoryChart(results)];
+  if (results.kind === "sessions") return sessionCharts(results);
   return serverCharts(results);
 }
 
@@ -135,6 +137,32 @@ function serverCharts({ model, coldFirstTokenMs, streams }: ServerResults): Char
         { label: "cold Worker", bars: [bar(0, coldFirstTokenMs)] },
         ...streams.map(({ numStreams, ttftMs }) => ({ label: label(numStreams), bars: [bar(0, ttftMs)] })),
       ],
+    },
+  ];
+}
+
+function sessionCharts(results: SessionResults): Chart[] {
+  const { model, promptTokens, recomputedTtftMs, restoredTtftMs, residentTtftMs, streams } = results;
+  const waits: [string, Summary][] = [
+    ["computed again", recomputedTtftMs],
+    ["restored", restoredTtftMs],
+    ["still in memory", residentTtftMs],
+  ];
+  return [
+    {
+      title: `${model}, first token of a next turn, prompt of ${promptTokens.median} tokens`,
+      unit: "ms",
+      series: ["over HTTP"],
+      groups: waits.map(([label, summary]) => ({ label, bars: [bar(0, summary)] })),
+    },
+    {
+      title: `${model}, tokens of all sessions that answer at once`,
+      unit: "tokens/s",
+      series: ["over HTTP"],
+      groups: streams.map(({ numSessions, tokensPerS }) => ({
+        label: numSessions === 1 ? "one session" : `${numSessions} sessions`,
+        bars: [bar(0, tokensPerS)],
+      })),
     },
   ];
 }

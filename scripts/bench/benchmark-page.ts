@@ -9,6 +9,7 @@ const HEADINGS: Record<Results["kind"], { title: string; command: string }> = {
   kernels: { title: "The kernels against their ceilings", command: "npm run bench:kernels" },
   memory: { title: "Memory of an isolate", command: "npm run bench:memory" },
   server: { title: "Over HTTP", command: "npm run bench:server" },
+  sessions: { title: "Sessions", command: "npm run bench:sessions" },
 };
 
 /** Checked for contrast with text and background in both schemes, and apart for people who see fewer colours. */

@@ -24,15 +24,25 @@ export interface ChatTarget {
   model: string;
 }
 
+/** A question that differs from all of other seeds from its first word on. */
+export function questionOf(seed: number): string {
+  return `${seed}: ${PROMPTS[seed % PROMPTS.length]}`;
+}
+
 /** One answer. @param seed also picks the question */
-export async function streamChat({ url, model }: ChatTarget, seed: number, maxTokens: number): Promise<StreamTimes> {
+export function streamChat({ url, model }: ChatTarget, seed: number, maxTokens: number): Promise<StreamTimes> {
+  const messages = [{ role: "user", content: questionOf(seed) }];
+  return streamAnswer(`${url}/v1/chat/completions`, { model, messages }, seed, maxTokens);
+}
+
+/** @param fields of the body, besides what every measured answer asks for */
+export async function streamAnswer(url: string, fields: object, seed: number, maxTokens: number): Promise<StreamTimes> {
   const startMs = performance.now();
-  const response = await fetch(`${url}/v1/chat/completions`, {
+  const response = await fetch(url, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({
-      model,
-      messages: [{ role: "user", content: `${seed}: ${PROMPTS[seed % PROMPTS.length]}` }],
+      ...fields,
       max_tokens: maxTokens,
       ignore_eos: true,
       seed,
@@ -56,6 +66,14 @@ export async function streamChat({ url, model }: ChatTarget, seed: number, maxTo
     firstMs ??= lastMs;
   }
   return { startMs, firstMs: firstMs ?? lastMs, lastMs, numTokens };
+}
+
+/** Over all streams, from the first token anywhere to the last one. */
+export function tokensPerS(times: readonly StreamTimes[]): number {
+  const firstMs = Math.min(...times.map((stream) => stream.firstMs));
+  const lastMs = Math.max(...times.map((stream) => stream.lastMs));
+  const numTokens = times.reduce((sum, stream) => sum + stream.numTokens, 0);
+  return (1000 * (numTokens - times.length)) / (lastMs - firstMs);
 }
 
 /** Data of each event of a stream. */

@@ -5,7 +5,7 @@
 import { UsageError } from "../model/errors.ts";
 import { format } from "./bar-chart.ts";
 import { machineLine } from "./benchmark-page.ts";
-import type { EngineResults, MemoryResults, PeerResults, Results, ServerResults } from "./results.ts";
+import type { EngineResults, MemoryResults, PeerResults, Results, ServerResults, SessionResults } from "./results.ts";
 import type { Summary } from "./statistics.ts";
 import { markdownTable } from "./table.ts";
 
@@ -38,6 +38,7 @@ function partsOf(results: Results): string[] {
   if (results.kind === "engine") return enginePart(results);
   if (results.kind === "memory") return [memoryPart(results)];
   if (results.kind === "server") return serverPart(results);
+  if (results.kind === "sessions") return sessionsPart(results);
   return [];
 }
 
@@ -93,6 +94,26 @@ function serverPart(results: ServerResults): string[] {
   ];
   return [
     `\`${model}\` over HTTP, streaming included: ${source(results, "npm run bench:server")}`,
+    markdownTable(["", "median"], rows),
+  ];
+}
+
+function sessionsPart(results: SessionResults): string[] {
+  const { model, promptTokens, restoredTtftMs, recomputedTtftMs, residentTtftMs, speedup } = results;
+  const { streams, togetherSpeedup } = results;
+  const ms = ({ median }: Summary) => `${format(median)} ms`;
+  const rows = [
+    ["first token of a next turn, computed again", ms(recomputedTtftMs)],
+    ["restored from storage after a restart", `${ms(restoredTtftMs)}, ${speedup.median.toFixed(1)} × sooner`],
+    ["still in memory", ms(residentTtftMs)],
+    ...streams.map(({ numSessions, tokensPerS }) => [
+      numSessions === 1 ? "one session answers" : `${numSessions} sessions answer at once`,
+      `${format(tokensPerS.median)} tokens/s${numSessions === 1 ? "" : `, ${togetherSpeedup.median.toFixed(2)} × as many`}`,
+    ]),
+  ];
+  return [
+    `Sessions of \`${model}\` with a prompt of ${format(promptTokens.median)} tokens, over HTTP: ` +
+      source(results, "npm run bench:sessions"),
     markdownTable(["", "median"], rows),
   ];
 }

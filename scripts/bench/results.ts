@@ -101,7 +101,7 @@ export interface ServerResults extends ResultHeader {
   streams: { numStreams: number; tokensPerS: Summary; ttftMs: Summary }[];
 }
 
-/** `npm run bench:sessions`: the first token of a next turn. */
+/** `npm run bench:sessions`: the first token of a next turn, and the speed of sessions that answer at once. */
 export interface SessionResults extends ResultHeader {
   kind: "sessions";
   model: string;
@@ -112,6 +112,10 @@ export interface SessionResults extends ResultHeader {
   residentTtftMs: Summary;
   /** Recomputed ÷ restored, of sessions with the same history. */
   speedup: Summary;
+  /** One session, and several at once: tokens of all. */
+  streams: { numSessions: number; tokensPerS: Summary }[];
+  /** Together ÷ alone, of the same round. */
+  togetherSpeedup: Summary;
 }
 
-export type Results = EngineResults | PeerResults | KernelResults | MemoryResults | ServerResults;
+export type Results = EngineResults | PeerResults | KernelResults | MemoryResults | ServerResults | SessionResults;

@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { UsageError } from "../model/errors.ts";
 import { userPath } from "../model/host.ts";
 import { type BenchServer, startColdServer } from "./bench-server.ts";
-import { type StreamTimes, streamChat } from "./chat-client.ts";
+import { type StreamTimes, streamChat, tokensPerS } from "./chat-client.ts";
 import { MEASURING_OPTIONS, parseCount, runCommand, say, writeJson } from "./command.ts";
 import { assertQuiet, describeMachine } from "./machine.ts";
 import { RESULT_VERSION, type ServerResults } from "./results.ts";
@@ -101,14 +101,6 @@ async function measure(
     streams.push({ tokensPerS: tokensPerS(times), ttftMs: summarize(times.map(ttftMs)).median });
   }
   return { coldFirstTokenMs: ttftMs(cold), loadMs, streams };
-}
-
-/** Over all streams, from the first token anywhere to the last one. */
-function tokensPerS(times: readonly StreamTimes[]): number {
-  const firstMs = Math.min(...times.map((stream) => stream.firstMs));
-  const lastMs = Math.max(...times.map((stream) => stream.lastMs));
-  const numTokens = times.reduce((sum, stream) => sum + stream.numTokens, 0);
-  return (1000 * (numTokens - times.length)) / (lastMs - firstMs);
 }
 
 function ttftMs({ startMs, firstMs }: StreamTimes): number {

@@ -1,6 +1,7 @@
 /**
  * `npm run bench:sessions`: the first token of a session's next turn after the server was restarted, over HTTP: its KV
- * cache restored from the session's storage, against the same histories computed again (SESSION_KV_DAYS=0).
+ * cache restored from the session's storage, against the same histories computed again (SESSION_KV_DAYS=0). And the
+ * tokens a second of one session and of several at once, which share the steps of one engine.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +9,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { CommandError } from "../model/errors.ts";
 import { type BareServer, startBareServer } from "./bare-server.ts";
-import { sseData } from "./chat-client.ts";
+import { questionOf, sseData, streamAnswer, tokensPerS } from "./chat-client.ts";
 import { MEASURING_OPTIONS, parseCount, runCommand, say, writeJson } from "./command.ts";
 import { assertQuiet, describeMachine } from "./machine.ts";
 import { RESULT_VERSION, type SessionResults } from "./results.ts";
@@ -18,11 +19,15 @@ import { textTable } from "./table.ts";
 const HELP = `Usage: npm run bench:sessions -- [options]
 
 Starts the Worker in workerd, with the demo and no proxy in front. Sessions get a long history, the server is restarted, and the
-first token of each session's next turn is timed: restored from storage, and recomputed.
+first token of each session's next turn is timed: restored from storage, and recomputed. Then sessions answer one at a time and
+together, in turn.
 
   --json FILE     write the results there as well
   --tokens N      tokens of the history, about (default: 920; the demo's context is 1024)
   --sessions N    sessions of each kind (default: 8)
+  --together N    sessions that answer at once (default: 8)
+  --answer N      tokens of each of those answers (default: 128)
+  --rounds N      how often, alone and together (default: 5)
   --busy-ok       measure even where other work keeps the machine busy
   --help          this text`;
 
@@ -38,6 +43,9 @@ async function main(): Promise<void> {
       ...MEASURING_OPTIONS,
       tokens: { type: "string", default: "920" },
       sessions: { type: "string", default: "8" },
+      together: { type: "string", default: "8" },
+      answer: { type: "string", default: "128" },
+      rounds: { type: "string", default: "5" },
     },
   });
   if (values.help) {
@@ -46,6 +54,9 @@ async function main(): Promise<void> {
   }
   const tokens = parseCount("--tokens", values.tokens);
   const numSessions = parseCount("--sessions", values.sessions, 100);
+  const together = parseCount("--together", values.together, 64);
+  const answer = parseCount("--answer", values.answer, 900);
+  const rounds = parseCount("--rounds", values.rounds, 100);
   assertQuiet(values["busy-ok"]);
 
   const persistTo = mkdtempSync(join(tmpdir(), "runnel-bench-sessions-"));
@@ -68,10 +79,21 @@ async function main(): Promise<void> {
       await warm(url);
       return nextTurns(url, recomputing!);
     });
-    const results = resultsOf(
-      { restored: restored!, resident: resident!, recomputed },
-      { tokens, sessions: numSessions },
-    );
+    const speeds = await served(persistTo, { SESSION_KV_DAYS: "0" }, async ({ url }) => {
+      await warm(url);
+      const speeds: Speeds = { alone: [], together: [] };
+      for (let round = 0; round < rounds; round++) {
+        speeds.alone.push(await speedOf(url, 1, 1000 * (1 + round), answer));
+        speeds.together.push(await speedOf(url, together, 1000 * (1 + round) + 1, answer));
+      }
+      return speeds;
+    });
+    const results = resultsOf({ restored: restored!, resident: resident!, recomputed, speeds }, together, {
+      tokens,
+      sessions: numSessions,
+      answer,
+      rounds,
+    });
     console.log(report(results));
     if (values.json !== undefined) writeJson(values.json, results);
   } finally {
@@ -131,6 +153,23 @@ async function nextTurns(url: string, ids: readonly string[]): Promise<Turn[]> {
   return turns;
 }
 
+interface Speeds {
+  alone: number[];
+  together: number[];
+}
+
+/** Tokens a second of so many new sessions that answer at once. */
+async function speedOf(url: string, numSessions: number, firstSeed: number, numTokens: number): Promise<number> {
+  const seeds = Array.from({ length: numSessions }, (_, i) => firstSeed + i);
+  const ids = await Promise.all(
+    seeds.map(async () => ((await (await post(`${url}/v1/sessions`, { model: MODEL })).json()) as { id: string }).id),
+  );
+  const answers = seeds.map((seed, i) =>
+    streamAnswer(`${url}/v1/sessions/${ids[i]}/messages`, { content: questionOf(seed) }, seed, numTokens),
+  );
+  return tokensPerS(await Promise.all(answers));
+}
+
 interface Usage {
   prompt_tokens: number;
   prompt_tokens_details: { cached_tokens: number };
@@ -169,10 +208,15 @@ interface Measured {
   restored: Turn[];
   resident: Turn[];
   recomputed: Turn[];
+  speeds: Speeds;
 }
 
 /** Numbers of a cache that did not work would be numbers of something else. */
-function resultsOf({ restored, resident, recomputed }: Measured, settings: Record<string, number>): SessionResults {
+function resultsOf(
+  { restored, resident, recomputed, speeds }: Measured,
+  together: number,
+  settings: Record<string, number>,
+): SessionResults {
   for (const [kind, turns] of Object.entries({ restored, resident })) {
     const cold = turns.find(({ promptTokens, cachedTokens }) => cachedTokens < 0.95 * promptTokens);
     if (cold === undefined) continue;
@@ -195,11 +239,17 @@ function resultsOf({ restored, resident, recomputed }: Measured, settings: Recor
     recomputedTtftMs: summarize(ttft(recomputed)),
     residentTtftMs: summarize(ttft(resident)),
     speedup: summarize(pairedRatios(ttft(recomputed), ttft(restored))),
+    streams: [
+      { numSessions: 1, tokensPerS: summarize(speeds.alone) },
+      { numSessions: together, tokensPerS: summarize(speeds.together) },
+    ],
+    togetherSpeedup: summarize(pairedRatios(speeds.together, speeds.alone)),
   };
 }
 
 function report(results: SessionResults): string {
   const { machine, model, promptTokens, restoredTtftMs, recomputedTtftMs, residentTtftMs, speedup } = results;
+  const { streams, togetherSpeedup } = results;
   const row = (label: string, { median, q1, q3 }: Summary, unit: string) => [
     label,
     String(median),
@@ -212,6 +262,10 @@ function report(results: SessionResults): string {
     row("first token, computed again", recomputedTtftMs, "ms"),
     row("first token, still in memory", residentTtftMs, "ms"),
     row("computed again ÷ restored", speedup, "×"),
+    ...streams.map(({ numSessions, tokensPerS }) =>
+      row(`${numSessions} at once: speed of all`, tokensPerS, "tokens/s"),
+    ),
+    row("together ÷ alone", togetherSpeedup, "×"),
   ];
   const head = `${machine.cpu}, ${machine.cores} cores, workerd ${machine.workerd}: next turn of ${model}, over HTTP. Medians.`;
   return `${head}\n${textTable(["measure", "median", "quartiles", "unit"], rows)}`;

@@ -7,6 +7,7 @@ import type { SessionInfo, SessionInit, SessionTurnRequest } from "../api/model-
 import { notFound, sessionBusy } from "../protocol/errors.ts";
 import type { Env } from "./env.ts";
 import { isolateEngine } from "./isolate-engine.ts";
+import type { KvRows } from "./kv-store.ts";
 import { capture, type RpcResult } from "./rpc-result.ts";
 import { SessionAlarm } from "./session-alarm.ts";
 import { SessionKv } from "./session-kv.ts";
@@ -45,7 +46,7 @@ export class ChatSession extends SocketObject {
       began: (turn) => this.sockets.began(turn),
       gaveUp: () => this.sockets.gaveUp(),
       changed: () => ctx.waitUntil(this.#publish()),
-      replanAlarm: () => ctx.waitUntil(this.#alarm.replan()),
+      replanAlarm: () => ctx.waitUntil(this.#alarm.replan().catch(logNoAlarm)),
     });
     this.sockets = new SessionSockets(ctx, this.#store, new TurnStore(ctx.storage), {
       session: this,
@@ -75,9 +76,15 @@ export class ChatSession extends SocketObject {
         this.#turns.prepare();
         if (copy !== null) this.#store.adopt(copy.messages, copy.transcript);
       });
+      if (copy !== null) await this.#kv.adopt(copy.from, copy.transcript?.tokens.length ?? 0);
       await this.#publish();
       return this.#info();
     });
+  }
+
+  /** A message of its KV cache, for a fork. */
+  kvRows(fromIndex: number, numTokens: number): Promise<KvRows | null> {
+    return this.#kv.rows(fromIndex, numTokens);
   }
 
   async get(id: string): Promise<RpcResult<SessionInfo>> {
@@ -126,7 +133,7 @@ export class ChatSession extends SocketObject {
       if (messages.at(-1)?.finishReason === "pending") throw sessionBusy(id);
       const lastId = messages.at(-1)?.id ?? 0;
       const { model, title } = this.#store.record();
-      return { model, title, messages, transcript: this.#store.transcript(lastId + 1) };
+      return { from: id, model, title, messages, transcript: this.#store.transcript(lastId + 1) };
     });
   }
 
@@ -167,10 +174,9 @@ export class ChatSession extends SocketObject {
   /** Brings the owner's list up to date. The list is a convenience: its failure is logged and harms no answer. */
   #publish(): Promise<void> {
     this.#publishing = this.#publishing.then(async () => {
-      if (!this.#store.exists()) return;
-      const { owner } = this.#store.record();
-      if (owner === null) return;
       try {
+        const owner = this.#store.exists() ? this.#store.record().owner : null;
+        if (owner === null) return;
         await this.env.SESSION_DIRECTORY.getByName(owner).put(this.#store.summary());
       } catch (cause) {
         console.error("The list of sessions could not be updated:", cause);
@@ -178,4 +184,9 @@ export class ChatSession extends SocketObject {
     });
     return this.#publishing;
   }
+}
+
+/** Whoever asks for the session next sets it. */
+function logNoAlarm(cause: unknown): void {
+  console.error("The alarm of a session could not be set:", cause);
 }

@@ -5,8 +5,10 @@
  *  - the runtime's own signal (`src/backends/cpu/cpu-signal.ts`), where it gives one: nearly over, stop now;
  *  - the clock. It stands still while a Worker computes and is right again after each pause between steps, and an isolate
  *    is one thread: what it shows is at least the CPU time used, never less, as soon as it moves at all;
- *  - the work: bytes of weights that were multiplied. It needs no clock, so it holds where that stands still for ever.
- * Whoever computes a step pays for it, all sequences of it: that is how CPU time is counted, too.
+ *  - the work: bytes of weights that were multiplied, and of KV that was restored. It needs no clock, so it holds where
+ *    that stands still for ever.
+ * Whoever computes a step pays for it, all sequences of it: that is how CPU time is counted, too. Saving is not counted: a
+ * token's KV is saved once, and that is less than a hundredth of computing the token.
  */
 
 /**
@@ -14,10 +16,14 @@
  * platform's processors are not the one that was measured on. Too low a rate only means to go on elsewhere earlier.
  */
 const WEIGHT_BYTES_PER_MS = 2_000_000;
+/** A fifth, too, of what reading, checking and copying a row of storage comes to. */
+const KV_BYTES_PER_MS = 50_000;
 
 export interface StepWork {
   numTokens: number;
   weightsBytes: number;
+  /** From storage. */
+  restoredBytes: number;
   /** The runtime said that time is nearly over. */
   isNearlyOver: boolean;
 }
@@ -36,8 +42,8 @@ export class CpuBudget {
     this.#startedAtMs = nowMs();
   }
 
-  spend({ numTokens, weightsBytes, isNearlyOver }: StepWork): void {
-    this.#estimatedMs += (numTokens * weightsBytes) / WEIGHT_BYTES_PER_MS;
+  spend({ numTokens, weightsBytes, restoredBytes, isNearlyOver }: StepWork): void {
+    this.#estimatedMs += (numTokens * weightsBytes) / WEIGHT_BYTES_PER_MS + restoredBytes / KV_BYTES_PER_MS;
     this.#isNearlyOver ||= isNearlyOver;
   }
 

@@ -27,7 +27,9 @@ export class EngineLane extends DurableObject<Env> {
   async generate(request: GenerateRequest): Promise<RpcResult<ReadableStream<Uint8Array>>> {
     return capture(request.requestId, async () => {
       const model = await isolateEngine.acquire(this.env, request.model);
-      const generation = isolateEngine.generate(this.#owner, model, request);
+      // The client chooses its salt, and no choice of it is a session's.
+      const salted = { ...request, cacheSalt: `request:${request.cacheSalt}` };
+      const generation = isolateEngine.generate(this.#owner, model, salted);
       const budget = new CpuBudget(Number.POSITIVE_INFINITY, () => Date.now());
       for (const other of this.#open) if (other.hasEnded) this.#open.delete(other);
       this.#open.add(generation);

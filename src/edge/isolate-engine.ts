@@ -95,8 +95,9 @@ export class IsolateEngine {
 
   /**
    * Drives a generation: its events that are ready, or those of the next steps; empty after the last one, or when
-   * the budget is spent and none is ready. A step moves every running sequence of the model, and after each one everybody else gets a turn, so that concurrent
-   * readers share steps, a long prompt holds nobody up and a cancellation is seen within a token.
+   * the budget is spent and none is ready. A step moves every running sequence of the model, and after each one everybody
+   * else gets a turn, so that concurrent readers share steps, a long prompt holds nobody up and a cancellation is seen
+   * within a token.
    */
   async nextEvents(
     env: Env,
@@ -112,24 +113,32 @@ export class IsolateEngine {
       if (generation.isDrained) this.#orphans.ended(generation);
       if (events.length > 0 || generation.hasEnded || budget.isSpent) return events;
       if (!model.isAlive) await this.#revive(env, model, deadlineMs);
-      else if (!this.#step(model, budget))
+      else if (!this.#step(model, generation, budget)) {
         throw new Error(`Request ${generation.requestId} is open, but no sequence can run.`);
+      }
       await scheduler.wait(0);
     }
   }
 
-  #step(model: ServedModel, budget: CpuBudget): boolean {
-    const numTokensBefore = model.stats.numStepTokens;
+  #step(model: ServedModel, generation: TextGeneration, budget: CpuBudget): boolean {
+    const before = model.stats;
     // A CPU engine answers at once.
-    const isMoved = model.step() === true;
+    const isMoved = generation.step() === true;
     boundEvents(this.#orphans.watched);
     const loaded = this.#residentOf(model)?.loaded;
+    const after = model.stats;
     budget.spend({
-      numTokens: model.stats.numStepTokens - numTokensBefore,
+      numTokens: after.numStepTokens - before.numStepTokens,
       weightsBytes: loaded?.memory.weightsBytes ?? 0,
+      restoredBytes: (after.numRestoredTokens - before.numRestoredTokens) * (loaded?.kvTokenBytes ?? 0),
       isNearlyOver: loaded?.takeCpuSignal() ?? false,
     });
     return isMoved;
+  }
+
+  /** Answers that somebody drives, or that nobody has missed yet. */
+  get numGenerations(): number {
+    return this.#orphans.numLive;
   }
 
   /** null where it is not loaded in this isolate. */

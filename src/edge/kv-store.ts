@@ -8,8 +8,8 @@
  *    because a block is worth nothing without all those before it;
  *  - nothing in here is needed: whatever is missing or damaged is computed again.
  */
-import type { KvSink, KvSource } from "../serving/kv-archive.ts";
-import { type KvRow, openRow, sealRow } from "./kv-snapshot.ts";
+import type { KvSink, KvSource, SaveProgress } from "../serving/kv-archive.ts";
+import { type KvPlace, type KvRow, openRow, sealRow } from "./kv-snapshot.ts";
 import { ROW_BYTES_MAX } from "./session-store.ts";
 
 /**
@@ -21,6 +21,16 @@ export const SESSION_KV_BYTES_MAX = 64_000_000;
 /** Of one transaction. Streams of other sessions wait while blocks are copied, summed and inserted: some 10 ms. */
 const SAVE_BYTES_MAX = 2_000_000;
 
+/** Of rows that go to another object, far under the 32 MiB of an RPC message: both isolates hold it. */
+const MESSAGE_BYTES_MAX = 4_000_000;
+
+/** Rows on their way to another object. */
+export interface KvRows {
+  fingerprint: string;
+  /** In order, without a gap. */
+  blocks: ({ index: number; hash: string } & KvRow)[];
+}
+
 export class KvStore {
   readonly #storage: DurableObjectStorage;
   readonly #sql: SqlStorage;
@@ -30,23 +40,31 @@ export class KvStore {
     this.#sql = storage.sql;
   }
 
-  /** What is kept under this fingerprint; null = nothing. A damaged row is dropped with all behind it when it is read. */
-  open(fingerprint: string): KvSource | null {
-    return this.#header()?.fingerprint === fingerprint ? new KvReader(this.#sql, fingerprint) : null;
+  /** What is kept under this fingerprint, now or later. A damaged row is dropped with all behind it when it is read. */
+  open(fingerprint: string): KvSource {
+    let isOurs = false;
+    return {
+      read: (index, hash, tokens) => {
+        isOurs ||= this.#header()?.fingerprint === fingerprint;
+        return isOurs ? this.#read({ fingerprint, index, hash }, tokens) : null;
+      },
+    };
   }
 
   /**
    * One transaction of new blocks.
-   * @param write writes what the archive lacks, and says how many blocks it has then; null = could not look
+   * @param write writes what the archive lacks; null = could not look
    * @returns true when there is more to write: call again, after others had their turn
    */
-  save(fingerprint: string, expiresAtMs: number, write: (archive: KvSink) => number | null): boolean {
+  save(fingerprint: string, expiresAtMs: number, write: (archive: KvSink) => SaveProgress | null): boolean {
     return this.#storage.transactionSync(() => {
-      this.#reset(fingerprint, expiresAtMs);
+      this.#prepare(fingerprint, expiresAtMs);
       const writer = new KvWriter(this.#sql, fingerprint);
-      const numKept = write(writer);
-      if (writer.isPaused) return true;
-      if (numKept !== null) this.#sql.exec("DELETE FROM kv_block WHERE block_index >= ?", numKept);
+      const progress = write(writer);
+      if (progress === null) return false;
+      if (writer.isPaused || !progress.isWhole) return true;
+      this.#sql.exec("DELETE FROM kv_block WHERE block_index >= ?", progress.numKept);
+      this.#sql.exec("UPDATE kv_snapshot SET expires_at_ms = ?", expiresAtMs);
       return false;
     });
   }
@@ -56,66 +74,93 @@ export class KvStore {
     return this.#header()?.expiresAtMs ?? null;
   }
 
-  /** Drops what nobody used for too long. */
-  expire(nowMs: number): void {
-    if ((this.expiresAtMs ?? 0) > nowMs) return;
-    this.#sql.exec("DROP TABLE IF EXISTS kv_block; DROP TABLE IF EXISTS kv_snapshot");
+  /**
+   * Drops what nobody used for too long.
+   * @param keptMs how long it may lie at most, whatever the clock said when it was written
+   */
+  expire(nowMs: number, keptMs: number): void {
+    if ((this.expiresAtMs ?? 0) <= nowMs) {
+      this.#sql.exec("DROP TABLE IF EXISTS kv_block; DROP TABLE IF EXISTS kv_snapshot");
+    } else this.#sql.exec("UPDATE kv_snapshot SET expires_at_ms = min(expires_at_ms, ?)", nowMs + keptMs);
+  }
+
+  /** Rows from `fromIndex` on that hold nothing but the first `numTokens`, for another object's `adopt`. */
+  rows(fromIndex: number, numTokens: number): KvRows | null {
+    const header = this.#header();
+    if (header === null) return null;
+    const blocks: KvRows["blocks"] = [];
+    let numBytes = 0;
+    const rows = this.#sql.exec("SELECT * FROM kv_block WHERE block_index >= ? ORDER BY block_index", fromIndex);
+    for (const row of rows) {
+      const index = row.block_index as number;
+      const [tokens, bytes] = [row.tokens as ArrayBuffer, row.bytes as ArrayBuffer];
+      numBytes += tokens.byteLength + bytes.byteLength;
+      const isNext = index === fromIndex + blocks.length && (index + 1) * (tokens.byteLength / 4) <= numTokens;
+      if (!isNext || (numBytes > MESSAGE_BYTES_MAX && blocks.length > 0)) break;
+      blocks.push({ index, hash: row.hash as string, checksum: row.checksum as string, tokens, bytes });
+    }
+    return { fingerprint: header.fingerprint, blocks };
+  }
+
+  /** Takes rows of another object over. They are trusted as little as own ones: whoever reads them checks them. */
+  adopt({ fingerprint, blocks }: KvRows, expiresAtMs: number): void {
+    this.#storage.transactionSync(() => {
+      this.#prepare(fingerprint, expiresAtMs);
+      for (const { index, hash, ...row } of blocks) writeRow(this.#sql, index, hash, row);
+    });
+  }
+
+  #read(place: KvPlace, tokens: Int32Array<ArrayBuffer>): Uint8Array | null {
+    const row = this.#sql
+      .exec("SELECT hash, checksum, tokens, bytes FROM kv_block WHERE block_index = ?", place.index)
+      .toArray()[0];
+    // Of another text, or of none: the next save replaces it.
+    if (row === undefined || row.hash !== place.hash) return null;
+    const { checksum, tokens: ids, bytes: content } = row as unknown as KvRow;
+    const bytes = openRow(place, tokens, { tokens: ids, bytes: content, checksum });
+    if (bytes === null) {
+      console.error("A kept KV block is damaged; it and those behind it are dropped and computed again.");
+      // Those were not looked at, and damage rarely comes alone.
+      this.#sql.exec("DELETE FROM kv_block WHERE block_index >= ?", place.index);
+    }
+    return bytes;
   }
 
   /** Makes the tables ready for blocks of this fingerprint, and for no others. */
-  #reset(fingerprint: string, expiresAtMs: number): void {
+  #prepare(fingerprint: string, expiresAtMs: number): void {
+    const header = this.#header();
+    if (header?.fingerprint === fingerprint) return;
     this.#sql.exec(`
-      CREATE TABLE IF NOT EXISTS kv_snapshot (fingerprint TEXT NOT NULL, expires_at_ms INTEGER NOT NULL) STRICT;
-      CREATE TABLE IF NOT EXISTS kv_block (
+      DROP TABLE IF EXISTS kv_block;
+      DROP TABLE IF EXISTS kv_snapshot;
+      CREATE TABLE kv_snapshot (fingerprint TEXT NOT NULL, expires_at_ms INTEGER NOT NULL) STRICT;
+      CREATE TABLE kv_block (
         block_index INTEGER PRIMARY KEY, hash TEXT NOT NULL, checksum TEXT NOT NULL,
         tokens BLOB NOT NULL, bytes BLOB NOT NULL
       ) STRICT;
     `);
-    if (this.#header()?.fingerprint !== fingerprint) this.#sql.exec("DELETE FROM kv_block");
-    this.#sql.exec("DELETE FROM kv_snapshot");
     this.#sql.exec("INSERT INTO kv_snapshot VALUES (?, ?)", fingerprint, expiresAtMs);
   }
 
+  /** null where one of the tables is missing. */
   #header(): { fingerprint: string; expiresAtMs: number } | null {
-    const isThere = this.#sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'kv_snapshot'").toArray().length > 0;
-    const row = isThere ? this.#sql.exec("SELECT fingerprint, expires_at_ms FROM kv_snapshot").toArray()[0] : undefined;
+    const tables = this.#sql.exec("SELECT name FROM sqlite_master WHERE name IN ('kv_snapshot', 'kv_block')").toArray();
+    if (tables.length < 2) return null;
+    const row = this.#sql.exec("SELECT fingerprint, expires_at_ms FROM kv_snapshot").toArray()[0];
     if (row === undefined) return null;
     return { fingerprint: row.fingerprint as string, expiresAtMs: row.expires_at_ms as number };
   }
 }
 
-/** Reads ahead of nobody: a row leaves SQLite when its block is asked for, all rows in one statement. */
-class KvReader implements KvSource {
-  readonly #sql: SqlStorage;
-  readonly #fingerprint: string;
-  #rows: IterableIterator<SqlStorageValue[]> | null = null;
-
-  constructor(sql: SqlStorage, fingerprint: string) {
-    this.#sql = sql;
-    this.#fingerprint = fingerprint;
-  }
-
-  read(index: number, hash: string, tokens: Int32Array<ArrayBuffer>): Uint8Array | null {
-    this.#rows ??= this.#sql
-      .exec(
-        "SELECT block_index, hash, checksum, tokens, bytes FROM kv_block WHERE block_index >= ? ORDER BY block_index",
-        index,
-      )
-      .raw();
-    const { value } = this.#rows.next();
-    if (value === undefined) return null;
-    const [keptIndex, keptHash, checksum, ids, content] = value as [number, string, string, ArrayBuffer, ArrayBuffer];
-    // Of another text, or of none: the next save replaces it.
-    if (keptIndex !== index || keptHash !== hash) return null;
-    const row: KvRow = { tokens: ids, bytes: content, checksum };
-    const bytes = openRow({ fingerprint: this.#fingerprint, index, hash }, tokens, row);
-    if (bytes === null) {
-      console.error("A kept KV block is damaged; it and those behind it are dropped and computed again.");
-      // Those were not looked at, and damage rarely comes alone.
-      this.#sql.exec("DELETE FROM kv_block WHERE block_index >= ?", index);
-    }
-    return bytes;
-  }
+function writeRow(sql: SqlStorage, index: number, hash: string, { tokens, bytes, checksum }: KvRow): void {
+  sql.exec(
+    "INSERT OR REPLACE INTO kv_block (block_index, hash, checksum, tokens, bytes) VALUES (?, ?, ?, ?, ?)",
+    index,
+    hash,
+    checksum,
+    tokens,
+    bytes,
+  );
 }
 
 /** Takes new blocks for one transaction. */
@@ -147,14 +192,7 @@ class KvWriter implements KvSink {
     if (this.isPaused) return false;
     this.#numBytesLeft -= rowBytes;
     const row = sealRow({ fingerprint: this.#fingerprint, index, hash }, tokens, bytes);
-    this.#sql.exec(
-      "INSERT OR REPLACE INTO kv_block (block_index, hash, checksum, tokens, bytes) VALUES (?, ?, ?, ?, ?)",
-      index,
-      hash,
-      row.checksum,
-      row.tokens,
-      row.bytes,
-    );
+    writeRow(this.#sql, index, hash, row);
     this.#hashes.set(index, hash);
     return true;
   }

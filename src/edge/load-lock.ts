@@ -35,7 +35,7 @@ export class LoadLock {
   /** null = somebody is loading; ask again later. */
   tryTake(): LoadTicket | null {
     const current = this.#holder;
-    if (current !== null && this.#now() - current.lastBeatAtMs <= LOADER_SILENCE_MAX_MS) return null;
+    if (current !== null && isBeating(current, this.#now())) return null;
     const mine = { lastBeatAtMs: this.#now() };
     this.#holder = mine;
     return {
@@ -48,4 +48,10 @@ export class LoadLock {
       },
     };
   }
+}
+
+/** A beat from the future is of a clock that was put back since: the silence is counted anew. */
+function isBeating(holder: { lastBeatAtMs: number }, nowMs: number): boolean {
+  holder.lastBeatAtMs = Math.min(holder.lastBeatAtMs, nowMs);
+  return nowMs - holder.lastBeatAtMs <= LOADER_SILENCE_MAX_MS;
 }

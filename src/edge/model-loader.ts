@@ -111,6 +111,11 @@ export class LoadedModel {
     return this.#backend.memory;
   }
 
+  /** Of one token in all layers. */
+  get kvTokenBytes(): number {
+    return this.memory.kvBytes / (this.#plan.engine.numBlocks * this.#plan.engine.blockTokens);
+  }
+
   /** See `CpuBackend`. */
   takeCpuSignal(): boolean {
     return this.#backend.takeCpuSignal();

@@ -10,26 +10,35 @@ export const UNDRIVEN_MAX_MS = 60_000;
 /** Looking at every generation at every step would cost more than it saves. */
 const SWEEP_EVERY_MS = 5_000;
 
-interface Abortable {
+/** A clock that jumps (set by hand, or a machine that slept) must neither end live streams nor keep dead ones for ever. */
+const JUMP_MAX_MS = 2 * SWEEP_EVERY_MS;
+
+interface Watchable {
+  /** Ended, and read to its end. */
+  readonly isDrained: boolean;
   abort(): void;
 }
 
-export class OrphanWatch<Watched extends Abortable = Abortable> {
-  readonly #now: () => number;
+export class OrphanWatch<Watched extends Watchable = Watchable> {
+  readonly #clock: () => number;
   readonly #watched = new Map<Watched, { owner: string; drivenAtMs: number }>();
-  #sweptAtMs: number;
+  #clockMs: number;
+  /** Time that passed while somebody looked, without the clock's jumps. */
+  #elapsedMs = 0;
+  #sweptAtMs = 0;
 
-  /** @param now milliseconds */
-  constructor(now: () => number) {
-    this.#now = now;
-    this.#sweptAtMs = now();
+  /** @param clock milliseconds; may jump either way */
+  constructor(clock: () => number) {
+    this.#clock = clock;
+    this.#clockMs = clock();
   }
 
-  get numWatched(): number {
-    return this.#watched.size;
+  /** Generations that have not been read to their end. */
+  get numLive(): number {
+    return [...this.#watched.keys()].filter(({ isDrained }) => !isDrained).length;
   }
 
-  /** Those that have not been read to their end. */
+  /** May hold some that were read to their end since the last sweep. */
   get watched(): Iterable<Watched> {
     return this.#watched.keys();
   }
@@ -54,12 +63,20 @@ export class OrphanWatch<Watched extends Abortable = Abortable> {
     this.#abortWhere((entry) => entry.owner === owner);
   }
 
-  /** Aborts what was left alone. Cheap to call often. */
+  /** Aborts what was left alone, and forgets what was read to its end. Cheap to call often. */
   sweep(): void {
     const nowMs = this.#now();
     if (nowMs - this.#sweptAtMs < SWEEP_EVERY_MS) return;
     this.#sweptAtMs = nowMs;
+    for (const generation of this.#watched.keys()) if (generation.isDrained) this.#watched.delete(generation);
     this.#abortWhere(({ drivenAtMs }) => nowMs - drivenAtMs > UNDRIVEN_MAX_MS);
+  }
+
+  #now(): number {
+    const clockMs = this.#clock();
+    this.#elapsedMs += Math.min(Math.max(clockMs - this.#clockMs, 0), JUMP_MAX_MS);
+    this.#clockMs = clockMs;
+    return this.#elapsedMs;
   }
 
   #abortWhere(isOrphan: (entry: { owner: string; drivenAtMs: number }) => boolean): void {

@@ -20,20 +20,22 @@ export class SessionAlarm {
 
   /**
    * To be called whenever something else may be due. Called beside a write it is durable with it: there is no await
-   * between. Setting it costs a written row, so it is not moved for less than it is worth.
+   * between. Setting it costs a written row, so it is not moved for less than it is worth. Storage that fails rejects,
+   * never throws: no caller may be left half-way for an alarm.
    */
-  replan(): Promise<void> {
+  async replan(): Promise<void> {
     const due = this.#dueMs().filter((ms) => ms !== null);
     const nextMs = due.length === 0 ? null : Math.min(...due);
     const setMs = this.#setMs ?? null;
-    if (nextMs === this.#setMs) return Promise.resolve();
-    if (setMs !== null && nextMs !== null && setMs <= nextMs && nextMs - setMs < SLACK_MS) return Promise.resolve();
+    if (nextMs === this.#setMs) return;
+    if (setMs !== null && nextMs !== null && setMs <= nextMs && nextMs - setMs < SLACK_MS) return;
     this.#setMs = nextMs;
-    const set = nextMs === null ? this.#storage.deleteAlarm() : this.#storage.setAlarm(nextMs);
-    return set.catch((cause) => {
+    try {
+      await (nextMs === null ? this.#storage.deleteAlarm() : this.#storage.setAlarm(nextMs));
+    } catch (cause) {
       this.#setMs = undefined;
       throw cause;
-    });
+    }
   }
 
   /** It has rung, or was deleted with all else: it is not set any more. */

@@ -8,10 +8,14 @@ import type { ServedModel } from "../serving/served-model.ts";
 import { sessionKvDaysFrom } from "./engine-settings.ts";
 import type { Env } from "./env.ts";
 import { isolateEngine } from "./isolate-engine.ts";
-import { KvStore } from "./kv-store.ts";
+import { type KvRows, KvStore } from "./kv-store.ts";
 
 /** Before each write, for events on their way out and for the steps of others. */
 const PAUSE_MS = 5;
+/** A fork waits for so many of them: a whole context is written by then, and if not, the fork computes the rest. */
+const PAUSES_MAX = 100;
+/** Saving waits for steps of running streams. Where none comes for 2 s, their readers take nothing, and it is given up. */
+const STALLS_MAX = 400;
 /** In a long turn blocks are saved every so many tokens: a row costs the same then, and a cut turn loses no more. */
 const CHECKPOINT_TOKENS = 128;
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -24,6 +28,7 @@ interface SaveJob {
 
 export class SessionKv {
   readonly #ctx: DurableObjectState;
+  readonly #env: Env;
   readonly #store: KvStore;
   /** 0 = nothing is kept. */
   readonly #keptMs: number;
@@ -32,6 +37,8 @@ export class SessionKv {
   /** What is to be saved; a newer one takes its place, since it holds the older one's tokens or replaces them. */
   #job: SaveJob | null = null;
   #isSaving = false;
+  /** How often in a row nothing could be written. */
+  #numStalls = 0;
   /** Tokens of this turn that were saved or are about to be. */
   #numCovered = 0;
 
@@ -41,6 +48,7 @@ export class SessionKv {
    */
   constructor(ctx: DurableObjectState, env: Env, sessionExists: () => boolean, replanAlarm: () => Promise<void>) {
     this.#ctx = ctx;
+    this.#env = env;
     this.#store = new KvStore(ctx.storage);
     this.#keptMs = sessionKvDaysFrom(env.SESSION_KV_DAYS) * DAY_MS;
     this.#sessionExists = sessionExists;
@@ -52,8 +60,7 @@ export class SessionKv {
     this.#numCovered = 0;
     const fingerprint = isolateEngine.kvFingerprint(model);
     if (fingerprint === null || this.#keptMs === 0) return {};
-    const archive = orElse(null, () => this.#store.open(fingerprint));
-    if (archive === null) return {};
+    const archive = this.#store.open(fingerprint);
     return { archive: { read: (...block) => orElse(null, () => archive.read(...block)) } };
   }
 
@@ -69,6 +76,7 @@ export class SessionKv {
     if (this.#keptMs === 0) return;
     this.#numCovered = tokens.length;
     this.#job = { model, salt, tokens };
+    this.#numStalls = 0;
     if (!this.#isSaving) this.#ctx.waitUntil(this.#saveAll());
   }
 
@@ -78,7 +86,33 @@ export class SessionKv {
   }
 
   expire(): void {
-    this.#store.expire(Date.now());
+    this.#store.expire(Date.now(), this.#keptMs);
+  }
+
+  /** For a fork, with what is just being saved. @see KvStore.rows */
+  async rows(fromIndex: number, numTokens: number): Promise<KvRows | null> {
+    for (let i = 0; this.#isSaving && i < PAUSES_MAX; i++) await scheduler.wait(PAUSE_MS);
+    return orElse(null, () => this.#store.rows(fromIndex, numTokens));
+  }
+
+  /**
+   * Takes over what another session has of its first tokens, message by message; as much of it as comes before anything
+   * goes wrong.
+   */
+  async adopt(id: string, numTokens: number): Promise<void> {
+    if (this.#keptMs === 0) return;
+    const source = this.#env.CHAT_SESSION.getByName(id);
+    try {
+      for (let index = 0; ; ) {
+        const rows = await source.kvRows(index, numTokens);
+        if (rows === null || rows.blocks.length === 0 || !this.#sessionExists()) break;
+        this.#store.adopt(rows, Date.now() + this.#keptMs);
+        index += rows.blocks.length;
+      }
+      await this.#replanAlarm();
+    } catch (cause) {
+      logFault(cause);
+    }
   }
 
   async #saveAll(): Promise<void> {
@@ -87,10 +121,13 @@ export class SessionKv {
       while (this.#job !== null) {
         await scheduler.wait(PAUSE_MS);
         if (!this.#sessionExists()) this.#job = null;
-        if (this.#job === null || this.#saveSome(this.#job)) continue;
+        if (this.#job === null || (this.#saveSome(this.#job) && this.#numStalls < STALLS_MAX)) continue;
         this.#job = null;
         await this.#replanAlarm();
       }
+    } catch (cause) {
+      this.#job = null;
+      logFault(cause);
     } finally {
       this.#isSaving = false;
     }
@@ -102,7 +139,11 @@ export class SessionKv {
     if (fingerprint === null) return false;
     const expiresAtMs = Date.now() + this.#keptMs;
     const write = () =>
-      this.#store.save(fingerprint, expiresAtMs, (archive) => model.saveBlocks(tokens, salt, archive));
+      this.#store.save(fingerprint, expiresAtMs, (archive) => {
+        const progress = model.saveBlocks(tokens, salt, archive);
+        this.#numStalls = progress?.numWritten === 0 ? this.#numStalls + 1 : 0;
+        return progress;
+      });
     return orElse(false, write);
   }
 }
@@ -112,7 +153,11 @@ function orElse<T>(value: T, run: () => T): T {
   try {
     return run();
   } catch (cause) {
-    console.error("The kept KV cache of a session cannot be used; what is missing of it is computed:", cause);
+    logFault(cause);
     return value;
   }
+}
+
+function logFault(cause: unknown): void {
+  console.error("The kept KV cache of a session cannot be used; what is missing of it is computed:", cause);
 }

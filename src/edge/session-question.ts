@@ -57,7 +57,7 @@ export function drawSeed(): number {
 /**
  * Sessions of one owner share cached prefixes (the same system prompt); nobody else's do, so that no tenant can learn
  * from the time to the first token what another one has asked. A fork is a session like any other: under the same owner
- * it finds the blocks of what it was forked from, and without one it computes its history once.
+ * it finds the blocks of what it was forked from, and without one it restores its own copy of them.
  */
 export function cacheSalt(id: string, owner: string | null): string {
   return owner === null ? `session:${id}` : `owner:${owner}`;

@@ -13,6 +13,8 @@ export interface TurnBytes {
 
 /** History of a session, as another one takes it over. */
 export interface SessionCopy {
+  /** Id of that session. */
+  from: string;
   model: string;
   title: string | null;
   messages: SessionMessage[];

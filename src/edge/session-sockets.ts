@@ -125,7 +125,12 @@ export class SessionSockets {
 
   /** A turn runs: every socket hears of it, and then all of it. */
   began(turn: Turn): void {
-    if (this.#open().length > 0) this.#follow(turn);
+    try {
+      if (this.#open().length > 0) this.#follow(turn);
+    } catch (cause) {
+      // Of its readers, and no reason that a turn be left half begun.
+      console.error("The sockets of a turn could not be told of it:", cause);
+    }
   }
 
   /** A turn that a fault cut will not go on: whoever waits for the rest gets its end. */

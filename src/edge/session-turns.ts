@@ -37,6 +37,8 @@ import { WaitingMessages } from "./waiting-messages.ts";
 const RESTARTS_MAX = 4;
 /** The most that an answer stands still where its invocation was cut off and nobody asks for it. */
 const WATCHDOG_MS = 30_000;
+/** Long ago: an alarm that is to ring at once must not wait for a clock that was ahead when it was set. */
+const AT_ONCE_MS = 1;
 /** After the first failure of what will pass (no engine right now); doubled with every further one. */
 const RETRY_MS = 5_000;
 const RETRY_MS_MAX = 60 * 60 * 1000;
@@ -115,7 +117,7 @@ export class SessionTurns {
     if (!this.#store.exists() || (this.#store.pendingAnswerId() === null && this.#waiting.isEmpty)) return null;
     const nowMs = Date.now();
     if (this.#numFailures > 0) return nowMs + Math.min(RETRY_MS * 2 ** (this.#numFailures - 1), RETRY_MS_MAX);
-    return this.#running?.isDriven === false ? nowMs : nowMs + WATCHDOG_MS;
+    return this.#running?.isDriven === false ? AT_ONCE_MS : nowMs + WATCHDOG_MS;
   }
 
   /** Messages of the history that the last turn left out. */
@@ -251,6 +253,8 @@ export class SessionTurns {
    * @returns when the turn goes on
    */
   async #recover(id: string): Promise<void> {
+    // For an alarm that could not be set.
+    if (this.#running?.isDriven === false) this.#replanAlarm();
     const isCut = !this.#queue.isTaken && this.#store.pendingAnswerId() !== null;
     const restarted = isCut ? this.#inTurn(() => this.#restartOrGiveUp(id)) : null;
     for (const waitingId of this.#waiting.ids()) {

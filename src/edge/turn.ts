@@ -139,6 +139,10 @@ export class Turn {
       const { model } = this.#host;
       const last = this.#log.abortEvents(model, this.#generation.numPromptTokens, this.#timings());
       for (const event of last) this.#take(event);
+    } catch (cause) {
+      // Its end could not be stored, and nobody drives it any more: the readers must still see one.
+      this.#endWith(this.#errorOf(cause));
+      throw cause;
     } finally {
       this.#wakeReaders();
     }

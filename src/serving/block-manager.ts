@@ -215,6 +215,11 @@ export class BlockManager {
     if (numCached !== this.#numCached) throw new Error(`${numCached} cached blocks, counter ${this.#numCached}.`);
   }
 
+  /** Throws where a beginning was forgotten before what comes after it. For tests. */
+  checkChains(): void {
+    this.#index.checkChains();
+  }
+
   #readBlock(source: TokenSource, index: number): Int32Array {
     const start = index * this.blockTokens;
     for (let i = 0; i < this.blockTokens; i++) this.#scratch[i] = source.tokenAt(start + i);

@@ -11,13 +11,23 @@ import { overloaded } from "../protocol/errors.ts";
 import { type Backend, BackendCrash, type BackendLimits, type MaybePromise, type StepResult } from "./backend.ts";
 import { BlockManager } from "./block-manager.ts";
 import type { Drafter } from "./drafter.ts";
-import { type KvSink, type KvSource, restoreBlocks, saveBlocks } from "./kv-archive.ts";
+import { type KvSink, restoreBlocks, type SaveProgress, saveBlocks } from "./kv-archive.ts";
 import type { EngineStats } from "./language-model.ts";
 import { PromptLookupDrafter } from "./prompt-lookup.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 import { type SpeculationOption, speculationSettings } from "./speculation.ts";
 import type { StepPlan } from "./step-plan.ts";
+
+/**
+ * Most tokens whose blocks are moved between pool and archives from one step of running streams to the next, both ways
+ * together. A model that fits an isolate has 12 KB of KV for a token (q8) and moving 1 MB takes some 4 ms: so archives
+ * delay a token by about 6 ms, however many sessions come and go.
+ */
+export const MOVED_TOKENS_PER_STEP = 128;
+
+/** Where nothing runs no token waits, only who arrives just then: larger pieces, of about 25 ms. */
+const IDLE_FACTOR = 4;
 
 /** What an engine may take on. Where a value is left out the backend's own limit holds. */
 export interface EngineLimits {
@@ -29,6 +39,8 @@ export interface EngineLimits {
   prefillChunkTokens?: number;
   /** Most sequences that run at once, at most the backend's `maxBatchSequences`. */
   numRunningMax?: number;
+  /** Most tokens whose blocks go to and come from archives between two steps. Default `MOVED_TOKENS_PER_STEP`. */
+  movedTokensPerStep?: number;
   /** false = every prompt is computed whole (measurements). */
   prefixCache?: boolean;
   /** Whether decodes carry drafts of the tokens to come. Default "auto". Never changes a text. */
@@ -56,6 +68,9 @@ export class Engine {
   /** null = dead, waiting for `replaceBackend`. */
   #backend: Backend | null;
   #inFlight: Promise<boolean> | null = null;
+  readonly #numBlocksMovedMax: number;
+  /** Since the last step. */
+  #numBlocksMoved = 0;
   #numRestoredTokens = 0;
   #revival: PromiseWithResolvers<void> | null = null;
   /** Why nothing more is taken on, after `shutdown`. */
@@ -80,6 +95,8 @@ export class Engine {
       speculation: speculationSettings(limits.speculation ?? "auto", backend.rowCost),
       createDrafter: options.createDrafter ?? (() => new PromptLookupDrafter()),
     });
+    const movedTokens = limits.movedTokensPerStep ?? MOVED_TOKENS_PER_STEP;
+    this.#numBlocksMovedMax = Math.max(1, Math.floor(movedTokens / backend.limits.blockTokens));
     this.contextLength = Math.min(backend.limits.contextLength, backend.limits.numBlocks * backend.limits.blockTokens);
   }
 
@@ -94,6 +111,7 @@ export class Engine {
       numBlocks: this.#blocks.numBlocks,
       numFreeBlocks: this.#blocks.numFreeBlocks,
       numCachedBlocks: this.#blocks.numCachedBlocks,
+      numUnsaved: this.#scheduler.numUnsaved,
       numRestoredTokens: this.#numRestoredTokens,
       ...this.#scheduler.stats,
     };
@@ -117,13 +135,14 @@ export class Engine {
 
   /**
    * Computes one step for every running sequence. While one is under way, every caller gets the same promise.
-   * @returns false when there was nothing to do, or no backend to do it
+   * @returns false when there was nothing to do, also for nobody else, or no backend to do it
    */
   step(): MaybePromise<boolean> {
     if (this.#inFlight !== null) return this.#inFlight;
     if (this.#backend === null) return false;
     const plan = this.#scheduler.schedule();
-    if (plan === null) return false;
+    if (plan === null) return this.#scheduler.awaitsRestore;
+    this.#numBlocksMoved = 0;
     let result: MaybePromise<StepResult>;
     try {
       result = this.#backend.step(plan.batch);
@@ -139,23 +158,48 @@ export class Engine {
   }
 
   /**
-   * Puts archived blocks of a prompt back into the pool, before it is matched there. Where that cannot be, the prompt is
-   * computed.
+   * Restores a few blocks of a sequence from its archive, where it is about to be admitted and running streams have not
+   * waited enough for archives since their last step. To be called by who drives the sequence, before `step`.
+   * @returns false = step instead
    */
-  restoreBlocks(tokens: readonly number[], salt: string, archive: KvSource): void {
+  restoreSome(sequence: Sequence): boolean {
     // A step under way may still write to blocks of a sequence that was aborted meanwhile, and they are free already.
-    if (this.#backend === null || this.#inFlight !== null) return;
-    const numBlocks = restoreBlocks(this.#blocks, this.#backend, tokens, salt, archive);
-    this.#numRestoredTokens += numBlocks * this.limits.blockTokens;
+    if (this.#backend === null || this.#inFlight !== null || !this.#scheduler.isRestoreDue(sequence)) return false;
+    const numBlocksMax = this.#numBlocksMovable();
+    if (numBlocksMax === 0) return false;
+    const { cacheSalt, numReusableMax, archive } = sequence;
+    sequence.numStepsUnrestored = 0;
+    sequence.needsRestore = false;
+    try {
+      const { numRestored, hasMore } = restoreBlocks(
+        this.#blocks,
+        this.#backend,
+        sequence,
+        numReusableMax,
+        cacheSalt,
+        archive!,
+        numBlocksMax,
+      );
+      this.#numBlocksMoved += numRestored;
+      this.#numRestoredTokens += numRestored * this.limits.blockTokens;
+      sequence.needsRestore = hasMore;
+    } catch (error) {
+      // What an archive cannot give is computed.
+      this.#options.onFault?.(error, [sequence.requestId]);
+    }
+    return true;
   }
 
   /**
-   * Archives the full blocks of `tokens` that are in the pool.
-   * @returns how many of them, counted from the first, the archive has now; null where there is no backend to ask
+   * Archives a few of the full blocks of `tokens` that are in the pool: as many as running streams may wait for.
+   * @returns null where there is no backend to ask
    */
-  saveBlocks(tokens: readonly number[], salt: string, archive: KvSink): number | null {
+  saveBlocks(tokens: readonly number[], salt: string, archive: KvSink): SaveProgress | null {
     if (this.#backend === null) return null;
-    return saveBlocks(this.#blocks, this.#backend, tokens, salt, archive);
+    const progress = saveBlocks(this.#blocks, this.#backend, tokens, salt, archive, this.#numBlocksMovable());
+    this.#numBlocksMoved += progress.numWritten;
+    if (progress.isWhole) this.#scheduler.saved(progress.resident);
+    return progress;
   }
 
   /** Goes on with a new backend of the same limits. */
@@ -198,6 +242,13 @@ export class Engine {
   /** For tests: free blocks whose content nobody may read any more. */
   vacantBlocks(): number[] {
     return Array.from({ length: this.#blocks.numBlocks }, (_, block) => block).filter((b) => this.#blocks.isVacant(b));
+  }
+
+  /** Blocks that archives may move now. */
+  #numBlocksMovable(): number {
+    if (this.#scheduler.running.length > 0) return Math.max(0, this.#numBlocksMovedMax - this.#numBlocksMoved);
+    this.#numBlocksMoved = 0;
+    return this.#numBlocksMovedMax * IDLE_FACTOR;
   }
 
   #land(finish: () => boolean): boolean {

@@ -14,6 +14,7 @@ import { Choice } from "./choice.ts";
 import type { Engine } from "./engine.ts";
 import { EventQueue } from "./event-queue.ts";
 import { heapBytes } from "./event-size.ts";
+import type { KvSource } from "./kv-archive.ts";
 import type { Generation, Transcript } from "./language-model.ts";
 import type { EncodedPrompt } from "./prompt-encoder.ts";
 import { choiceKey } from "./rng-key.ts";
@@ -27,6 +28,7 @@ export interface GenerationOptions {
   /** See `GenerateOptions`. */
   generatedTokens: readonly number[];
   keepsEvents: boolean;
+  archive?: KvSource | undefined;
   /** Most tokens of a choice, for each prompt. */
   maxTokens: readonly number[];
   /** Seed, as two u32 lanes. */
@@ -69,7 +71,7 @@ export class TextGeneration implements Generation {
     while (true) {
       const event = this.poll();
       if (event !== null || this.#hasEnded) return event;
-      const step = this.#step();
+      const step = this.#stepOrWait();
       if (step !== true) return this.#nextAfter(step);
     }
   }
@@ -93,6 +95,15 @@ export class TextGeneration implements Generation {
   /** See `GenerateOptions`. */
   get keepsEvents(): boolean {
     return this.#options.keepsEvents;
+  }
+
+  /**
+   * A bounded piece of work: some of its own blocks restored, or a step of the engine for everybody.
+   * @returns false when there is nothing to do, or no backend to do it
+   */
+  step(): MaybePromise<boolean> {
+    const { engine } = this.#options;
+    return this.sequences.some((sequence) => engine.restoreSome(sequence)) || engine.step();
   }
 
   abort(): void {
@@ -127,21 +138,21 @@ export class TextGeneration implements Generation {
       await moved;
       const event = this.poll();
       if (event !== null || this.#hasEnded) return event;
-      moved = this.#step();
+      moved = this.#stepOrWait();
     }
   }
 
-  /** One step of the engine, or the wait for its next backend. */
-  #step(): true | Promise<unknown> {
+  /** One step, or the wait for the engine's next backend. */
+  #stepOrWait(): true | Promise<unknown> {
     const { engine } = this.#options;
-    const step = engine.step();
+    const step = this.step();
     if (step !== false) return step;
     if (engine.isAlive) throw new Error(`Request ${this.requestId} is open, but there is nothing to compute.`);
     return engine.whenAlive();
   }
 
   #sequenceOf(prompt: EncodedPrompt, promptIndex: number): Sequence {
-    const { request, seed } = this.#options;
+    const { request, seed, archive } = this.#options;
     const scores: TokenLogprob[] | null = request.echo && request.logprobs !== null ? [] : null;
     const sequences: Sequence[] = [];
     // Backwards, because the first choice is the one that carries the others.
@@ -158,6 +169,7 @@ export class TextGeneration implements Generation {
         listener: this.#listener(prompt, promptIndex * request.n + i, scores),
         outputTokens: this.#options.generatedTokens,
         siblings: i === 0 ? sequences.toReversed() : [],
+        ...(i === 0 && archive !== undefined && { archive }),
       });
       sequences.push(sequence);
     }

@@ -2,17 +2,18 @@
  * Blocks kept outside of the pool, so that a conversation outlives the memory it was computed in. `saveBlocks` copies
  * the computed blocks of a token sequence out; `restoreBlocks` puts them back under their place in the prefix index,
  * where the ordinary match finds them, so that nobody after it knows which were computed and which were restored.
+ * Both move a few blocks at a call, because running streams wait meanwhile; a caller with more comes back.
  *
  * Invariants:
  *  - a block is restored only behind a prefix that was found in the pool (where token ids are compared) or restored
  *    just now, and the archive compares its ids: a row of another text, or a damaged one, costs time and nothing else;
  *  - restoring takes free blocks as a prompt does: nothing is preempted, nothing that a sequence holds is touched, and
  *    it stops where none is free;
- *  - both run from end to end without an await, so that no step comes between finding a block and copying it.
+ *  - each call runs from end to end without an await, so that no step comes between finding a block and copying it.
  */
 import type { Backend } from "./backend.ts";
 import { hashSalt, hashTokens } from "./block-hash.ts";
-import type { BlockManager } from "./block-manager.ts";
+import type { BlockManager, TokenSource } from "./block-manager.ts";
 
 /**
  * Kept blocks, to be read. An archive belongs to one conversation, one model and one layout of blocks. A hash names a
@@ -33,78 +34,92 @@ export interface KvSink {
   write(index: number, hash: string, tokens: Int32Array<ArrayBuffer>, bytes: Uint8Array<ArrayBuffer>): boolean;
 }
 
-/**
- * Archives the full blocks of `tokens` that the pool holds and the archive does not.
- * @returns how many blocks, counted from the first, the archive has now; what it keeps beyond them is of another text
- */
+export interface SaveProgress {
+  /** Blocks that the archive has now, counted from the first. */
+  numKept: number;
+  /** Blocks that were written by this call. */
+  numWritten: number;
+  /** false = there is more to write. When it is whole, what the archive keeps beyond `numKept` is of another text. */
+  isWhole: boolean;
+  /** Blocks of the pool that the archive has, too. Valid until the next `match`. */
+  resident: Int32Array;
+}
+
+export interface RestoreProgress {
+  /** Blocks that were restored by this call. */
+  numRestored: number;
+  /** false = there is nothing more to restore, or nothing that can be trusted. */
+  hasMore: boolean;
+}
+
+/** Archives full blocks of `tokens` that the pool holds and the archive does not, at most `numBlocksMax` of them. */
 export function saveBlocks(
   blocks: BlockManager,
   backend: Backend,
   tokens: readonly number[],
   salt: string,
   archive: KvSink,
-): number {
-  const resident = blocks.match(sourceOf(tokens), salt, tokens.length);
-  let numKept = 0;
-  for (const { index, hash, ids } of chainOf(tokens, blocks.blockTokens)) {
+  numBlocksMax: number,
+): SaveProgress {
+  const source = { tokenAt: (position: number) => tokens[position]! };
+  const match = blocks.match(source, salt, tokens.length);
+  let [numKept, numWritten, isWhole] = [0, 0, true];
+  for (const { index, hash, ids } of chainOf(source, tokens.length, blocks.blockTokens)) {
     if (!archive.has(index, hash)) {
-      if (index >= resident.numBlocks) break;
-      if (!archive.write(index, hash, ids, backend.readBlock(resident.blocks[index]!))) break;
+      if (index >= match.numBlocks) break;
+      isWhole = numWritten < numBlocksMax;
+      if (!isWhole || !archive.write(index, hash, ids, backend.readBlock(match.blocks[index]!))) break;
+      numWritten++;
     }
     numKept = index + 1;
   }
-  return numKept;
+  return { numKept, numWritten, isWhole, resident: match.blocks.subarray(0, Math.min(numKept, match.numBlocks)) };
 }
 
 /**
- * Puts archived blocks of `tokens` back into the pool, behind what it still holds of them.
- * @returns number of blocks restored
+ * Puts archived blocks back into the pool, at most `numBlocksMax` of them, behind what it still holds.
+ * @param numTokensMax of `source` that may come from the archive
  */
 export function restoreBlocks(
   blocks: BlockManager,
   backend: Backend,
-  tokens: readonly number[],
+  source: TokenSource,
+  numTokensMax: number,
   salt: string,
   archive: KvSource,
-): number {
-  if (!blocks.prefixCache) return 0;
+  numBlocksMax: number,
+): RestoreProgress {
+  if (!blocks.prefixCache) return { numRestored: 0, hasMore: false };
   const { blockTokens } = blocks;
-  const source = sourceOf(tokens);
-  // The last token is always computed, so a block that ends with it would not be used.
-  const numTokensMax = tokens.length - 1;
   const match = blocks.match(source, salt, numTokensMax);
   const numResident = match.numBlocks;
   // Holds what is there and what is added: the end of a chain must not take the place of its beginning.
   const table = blocks.open(salt, match);
   try {
-    for (const { index, hash, ids } of chainOf(tokens, blockTokens)) {
-      const end = (index + 1) * blockTokens;
-      if (end > numTokensMax) break;
+    for (const { index, hash, ids } of chainOf(source, numTokensMax, blockTokens)) {
       if (index < numResident) continue;
+      if (index - numResident === numBlocksMax) return { numRestored: numBlocksMax, hasMore: true };
+      const end = (index + 1) * blockTokens;
       const bytes = archive.read(index, hash, ids);
       if (bytes === null || !blocks.prepareWrite(table, end - blockTokens, end, [])) break;
       backend.writeBlock(table.at(index), bytes);
       blocks.commit(table, source, end);
     }
-    return table.numIndexed - numResident;
+    return { numRestored: table.numIndexed - numResident, hasMore: false };
   } finally {
     blocks.release(table);
   }
 }
 
-/** The full blocks of `tokens`, each with the hash of everything up to its end. */
-function* chainOf(tokens: readonly number[], blockTokens: number) {
+/** The full blocks of the first `numTokens`, each with the hash of everything up to its end. */
+function* chainOf(source: TokenSource, numTokens: number, blockTokens: number) {
   const state = new Uint32Array(2);
   hashSalt(state, "");
-  for (let index = 0; (index + 1) * blockTokens <= tokens.length; index++) {
-    const ids = Int32Array.from(tokens.slice(index * blockTokens, (index + 1) * blockTokens));
+  for (let index = 0; (index + 1) * blockTokens <= numTokens; index++) {
+    const ids = Int32Array.from({ length: blockTokens }, (_, i) => source.tokenAt(index * blockTokens + i));
     hashTokens(state, ids);
     yield { index, hash: hex(state[1]!) + hex(state[0]!), ids };
   }
-}
-
-function sourceOf(tokens: readonly number[]) {
-  return { tokenAt: (position: number) => tokens[position]! };
 }
 
 function hex(lane: number): string {

@@ -28,7 +28,10 @@ export interface GenerateOptions {
    * were generated and only the rest is tokenized, so that the cached prefix holds to the last token.
    */
   transcript?: Transcript;
-  /** Blocks of the prompt that are no longer in the pool are restored from it. */
+  /**
+   * Blocks that are no longer in the pool are restored from it, when the answer is about to be computed. It is read by
+   * whoever drives this generation, and only then.
+   */
   archive?: KvSource;
   /**
    * First tokens of the answer, from an earlier life of the same request with the same seed. They are computed and not
@@ -68,6 +71,8 @@ export interface EngineStats {
   numFreeBlocks: number;
   /** Blocks that hold reusable prefixes and no running sequence (a subset of the free ones). */
   numCachedBlocks: number;
+  /** Answers that ended and whose blocks are held until they are archived. */
+  numUnsaved: number;
   /** Tokens whose keys and values came from an archive. */
   numRestoredTokens: number;
   prefixQueriedTokens: number;

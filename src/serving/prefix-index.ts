@@ -88,6 +88,16 @@ export class PrefixIndex {
     this.#salts[block] = "";
   }
 
+  /** Throws where a block cannot be found any more though it is there: its parent was forgotten first. For tests. */
+  checkChains(): void {
+    const contents = new Set(this.#contents);
+    for (let block = 0; block < this.#contents.length; block++) {
+      if (this.has(block) && !contents.has(this.#parents[block]!) && this.#parents[block] !== ROOT_CONTENT) {
+        throw new Error(`Block ${block} is indexed, and what comes before it is not.`);
+      }
+    }
+  }
+
   #contentOf(parent: number): number {
     if (parent === NO_BLOCK) return ROOT_CONTENT;
     const content = this.#contents[parent]!;

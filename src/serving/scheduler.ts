@@ -6,22 +6,27 @@
  * Why every admitted request finishes, whatever the budget (≥ 1) and the pool (≥ one sequence):
  *  - at most `tokenBudget` sequences run, so every decode fits in every step and, while any prompt is unfinished, at
  *    least one token of the budget is left for the first of them;
- *  - a prompt's blocks are all taken at admission, so only decodes ask for blocks later; where none is free, the
- *    latest-admitted sequence is preempted. The first-admitted is preempted only if it is alone, but alone it fits
- *    (checked in `add`). So it advances in every step and ends, and another becomes the first;
- *  - with nothing running every block is free, so the head of the queue is always admitted then.
+ *  - a prompt's blocks are all taken at admission, so only decodes ask for blocks later; where none is free, a hold is
+ *    given up (`UnsavedBlocks`), or else the latest-admitted sequence is preempted. The first-admitted is preempted only
+ *    if it is alone, but alone it fits (checked in `add`). So it advances in every step and ends, and another becomes
+ *    the first;
+ *  - with nothing running every block is free or held, so the head of the queue is always admitted then; at the latest
+ *    when its owner restores nothing of it (`Admission`).
  *
  * A preempted sequence goes to the head of the queue and gives up its blocks; their full ones stay in the prefix cache,
  * so computing them again usually costs little. `schedule` and `complete` are apart, so that a backend may answer later.
  */
+import { Admission } from "./admission.ts";
 import type { RowResult, StepResult } from "./backend.ts";
 import type { BlockManager, PrefixMatch } from "./block-manager.ts";
 import type { Drafter } from "./drafter.ts";
-import { isPrefixComing } from "./prefix-wait.ts";
+import { checkSchedulerInvariants } from "./scheduler-invariants.ts";
+import { newSchedulerStats } from "./scheduler-stats.ts";
 import type { Sequence } from "./sequence.ts";
 import { SequenceQueue } from "./sequence-queue.ts";
 import { Speculation, type SpeculationSettings } from "./speculation.ts";
 import { StepPlan } from "./step-plan.ts";
+import { UnsavedBlocks } from "./unsaved-blocks.ts";
 
 /** A sequence that was in so many lost steps without a token between is what brings them about. */
 const CRASHES_MAX = 4;
@@ -40,28 +45,8 @@ export interface SchedulerOptions {
   createDrafter: (sequence: Sequence) => Drafter;
 }
 
-export interface SchedulerStats {
-  prefixQueriedTokens: number;
-  prefixHitTokens: number;
-  numPreemptions: number;
-  numSteps: number;
-  /** Drafts included. */
-  numStepTokens: number;
-  /** Tokens that were guessed and verified, and those of them that were right. */
-  numDraftedTokens: number;
-  numAcceptedTokens: number;
-}
-
 export class Scheduler {
-  readonly stats: SchedulerStats = {
-    prefixQueriedTokens: 0,
-    prefixHitTokens: 0,
-    numPreemptions: 0,
-    numSteps: 0,
-    numStepTokens: 0,
-    numDraftedTokens: 0,
-    numAcceptedTokens: 0,
-  };
+  readonly stats = newSchedulerStats();
   readonly numRunningMax: number;
   readonly #blocks: BlockManager;
   readonly #tokenBudget: number;
@@ -70,6 +55,8 @@ export class Scheduler {
   /** In order of admission. */
   readonly #running: Sequence[] = [];
   readonly #waiting = new SequenceQueue();
+  readonly #unsaved: UnsavedBlocks;
+  readonly #admission: Admission;
   readonly #speculation: Speculation | null;
   readonly #sparePlans: StepPlan[] = [];
 
@@ -80,6 +67,8 @@ export class Scheduler {
       }
     }
     this.#blocks = blocks;
+    this.#unsaved = new UnsavedBlocks(blocks);
+    this.#admission = new Admission(blocks, this.#running, this.#waiting, this.#unsaved);
     this.#tokenBudget = options.tokenBudget;
     this.#prefillChunkTokens = options.prefillChunkTokens;
     this.#vocabSize = options.vocabSize;
@@ -98,6 +87,16 @@ export class Scheduler {
 
   get numWaiting(): number {
     return this.#waiting.length;
+  }
+
+  /** Ended sequences whose blocks wait for being archived. */
+  get numUnsaved(): number {
+    return this.#unsaved.length;
+  }
+
+  /** Is the head of the queue waited for, because its blocks are being restored? */
+  get awaitsRestore(): boolean {
+    return this.#waiting.first?.needsRestore === true;
   }
 
   /** Throws for a sequence that the pool could not hold even alone. */
@@ -119,14 +118,26 @@ export class Scheduler {
   /** Ends a sequence now and frees what it holds; siblings that are not born yet end with it. Safe at any time. */
   abort(sequence: Sequence): void {
     if (sequence.status === "waiting") this.#waiting.remove(sequence);
-    if (sequence.status === "running") this.#stopRunning(sequence);
+    if (sequence.status === "running") this.#stopRunning(sequence, sequence.archive !== null);
     sequence.status = "finished";
     for (const sibling of sequence.siblings) sibling.status = "finished";
+    if (this.#running.length === 0 && this.#waiting.length === 0) this.#unsaved.giveUpAll();
   }
 
-  /** The next step, or null when there is nothing to do. Hand it back through `complete` or `drop`. */
+  /** May its owner restore what its archive has? */
+  isRestoreDue(sequence: Sequence): boolean {
+    return this.#running.length < this.numRunningMax && this.#admission.isRestoreDue(sequence);
+  }
+
+  /** These blocks, a chain from its beginning, are archived. */
+  saved(blocks: ArrayLike<number>): void {
+    this.#unsaved.saved(blocks);
+  }
+
+  /** The next step, or null when there is nothing to compute. Hand it back through `complete` or `drop`. */
   schedule(): StepPlan | null {
     const plan = this.#sparePlans.pop() ?? new StepPlan();
+    this.#unsaved.giveUpAged(this.stats.numSteps);
     plan.begin();
     this.#scheduleDecodes(plan);
     const numDecodes = plan.numTokens;
@@ -188,25 +199,15 @@ export class Scheduler {
   lose(plan: StepPlan, error: unknown): void {
     for (const sequence of plan.sequences) if (++sequence.numCrashes > CRASHES_MAX) this.fail(sequence, error);
     while (this.#running.length > 0) this.#requeueLast();
+    this.#unsaved.giveUpAll();
     this.#blocks.forgetContent();
     this.#sparePlans.push(plan);
   }
 
   /** Throws where the scheduler's and the blocks' states disagree. For tests. */
   checkInvariants(): void {
-    const tables = this.#running.map((sequence) => sequence.table!);
-    this.#blocks.checkInvariants(tables);
-    if (this.#running.length > this.numRunningMax) throw new Error(`${this.#running.length} sequences run.`);
-    for (const sequence of this.#running) {
-      if (sequence.status !== "running") throw new Error(`A running sequence is ${sequence.status}.`);
-      const numCovered = sequence.table!.numBlocks * this.#blocks.blockTokens;
-      if (sequence.numComputed > numCovered) throw new Error("KV beyond the block table.");
-      if (sequence.numRemaining < 1) throw new Error("A running sequence has nothing to compute.");
-    }
-    for (const sequence of this.#waiting) {
-      const holdsNothing = sequence.status === "waiting" && sequence.table === null && sequence.numComputed === 0;
-      if (!holdsNothing) throw new Error("A waiting sequence holds blocks.");
-    }
+    const [running, waiting, unsaved] = [this.#running, this.#waiting, this.#unsaved];
+    checkSchedulerInvariants({ blocks: this.#blocks, running, numRunningMax: this.numRunningMax, waiting, unsaved });
   }
 
   #scheduleDecodes(plan: StepPlan): void {
@@ -214,7 +215,7 @@ export class Scheduler {
     for (let i = 0; i < this.#running.length; i++) {
       const sequence = this.#running[i]!;
       if (sequence.numRemaining > 1) continue;
-      while (sequence.status === "running" && !this.#prepareWrite(plan, sequence, 1)) this.#preemptLast();
+      while (sequence.status === "running" && !this.#prepareWrite(plan, sequence, 1)) this.#makeRoom();
       if (sequence.status === "running") plan.add(sequence, 1);
     }
   }
@@ -235,11 +236,8 @@ export class Scheduler {
       const numLeft = this.#numPrefillLeft(plan, numDecodes);
       if (sequence === null || numLeft === 0) return;
       if (this.#running.length > 0 && (isSuspect(sequence) || this.#running.some(isSuspect))) return;
-      const match = this.#blocks.match(sequence, sequence.cacheSalt, sequence.numReusableMax);
-      if (this.#blocks.prefixCache && isPrefixComing(sequence, match, this.#running, this.#blocks.blockTokens)) return;
-      const numNeeded = this.#blocks.numBlocksFor(sequence.numTokens) - match.numBlocks + match.numFree;
-      // One block for each who runs already: they will grow, and to preempt the newcomer at once would waste its work.
-      if (numNeeded + this.#running.length > this.#blocks.numFreeBlocks) return;
+      const match = this.#admission.admit(sequence);
+      if (match === null) return;
       this.#waiting.remove(sequence);
       this.#start(plan, sequence, match);
       plan.add(sequence, Math.min(sequence.numRemaining, numLeft));
@@ -359,6 +357,11 @@ export class Scheduler {
     return Math.min(numLeft, this.#prefillChunkTokens - (plan.numTokens - numDecodes));
   }
 
+  /** For a decode that needs a block. */
+  #makeRoom(): void {
+    if (!this.#unsaved.giveUpOldest()) this.#preemptLast();
+  }
+
   #preemptLast(): void {
     this.#requeueLast();
     this.stats.numPreemptions++;
@@ -368,12 +371,14 @@ export class Scheduler {
     const sequence = this.#running[this.#running.length - 1]!;
     this.#stopRunning(sequence);
     sequence.status = "waiting";
+    sequence.awaitRestore();
     this.#waiting.pushFront(sequence);
   }
 
-  #stopRunning(sequence: Sequence): void {
+  #stopRunning(sequence: Sequence, isToBeSaved = false): void {
     this.#running.splice(this.#running.lastIndexOf(sequence), 1);
-    this.#blocks.release(sequence.table!);
+    if (isToBeSaved) this.#unsaved.hold(sequence.table!, this.stats.numSteps);
+    else this.#blocks.release(sequence.table!);
     sequence.table = null;
     sequence.numComputed = 0;
   }

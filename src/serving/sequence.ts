@@ -11,6 +11,7 @@
 import type { SamplingParams } from "../protocol/generate.ts";
 import type { RowOutput, RowResult, RowSample, StepSequence } from "./backend.ts";
 import type { BlockTable } from "./block-table.ts";
+import type { KvSource } from "./kv-archive.ts";
 
 /**
  * What the owner of a sequence hears. No method may call back into the scheduler, except `failed`, which may abort.
@@ -45,6 +46,8 @@ export interface SequenceOptions {
   listener: SequenceListener;
   /** Tokens of an earlier life: computed again, not drawn again. Fewer than `maxTokens`; not with siblings. */
   outputTokens?: readonly number[];
+  /** Where its owner keeps its blocks: those that the pool has lost are restored before it is admitted. */
+  archive?: KvSource;
   /** Further samples of the same prompt. They are not added to the scheduler themselves. */
   siblings?: Sequence[];
 }
@@ -60,11 +63,16 @@ export class Sequence {
   readonly scorePrompt: boolean;
   readonly cacheSalt: string;
   readonly listener: SequenceListener;
+  readonly archive: KvSource | null;
   siblings: Sequence[];
 
   status: SequenceStatus = "waiting";
   /** Present while running. */
   table: BlockTable | null = null;
+  /** What its archive has may not be in the pool. */
+  needsRestore = false;
+  /** How often it was looked at for admission since its owner last restored something. */
+  numStepsUnrestored = 0;
   /** Positions whose KV is in `table`. */
   numComputed = 0;
   /** Prompt positions whose row has been reported (`scorePrompt`). */
@@ -97,6 +105,8 @@ export class Sequence {
     this.scorePrompt = options.scorePrompt;
     this.cacheSalt = options.cacheSalt;
     this.listener = options.listener;
+    this.archive = options.archive ?? null;
+    this.awaitRestore();
     this.siblings = options.siblings ?? [];
     for (const sibling of this.siblings) sibling.status = "unborn";
     this.#numLogprobs = options.numLogprobs;
@@ -129,6 +139,12 @@ export class Sequence {
   get numReusableMax(): number {
     const isScoring = this.scorePrompt && this.numScored < this.promptTokens.length - 1;
     return isScoring ? this.numScored : this.numTokens - 1;
+  }
+
+  /** It is going to be admitted, and nobody knows what the pool has of it then. */
+  awaitRestore(): void {
+    this.needsRestore = this.archive !== null;
+    this.numStepsUnrestored = 0;
   }
 
   tokenAt(position: number): number {

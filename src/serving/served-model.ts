@@ -8,7 +8,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Backend, BackendCrash, MaybePromise } from "./backend.ts";
 import { Engine, type EngineLimits } from "./engine.ts";
 import { TextGeneration } from "./generation.ts";
-import type { KvSink } from "./kv-archive.ts";
+import type { KvSink, SaveProgress } from "./kv-archive.ts";
 import type { EngineStats, GenerateOptions, LanguageModel } from "./language-model.ts";
 import { checkTokenId, type EncodeChat, PromptEncoder } from "./prompt-encoder.ts";
 import { randomLanes, seedLanes } from "./rng-key.ts";
@@ -38,11 +38,11 @@ export interface ServedModel extends LanguageModel {
    */
   step(): MaybePromise<boolean>;
   /**
-   * Archives what the pool holds of these tokens, in full blocks.
+   * Archives what the pool holds of these tokens, in full blocks, a few at a call.
    * @param salt the `cacheSalt` they were computed under
-   * @returns how many blocks, counted from the first, the archive has now; null while the backend is lost
+   * @returns null while the backend is lost
    */
-  saveBlocks(tokens: readonly number[], salt: string, archive: KvSink): number | null;
+  saveBlocks(tokens: readonly number[], salt: string, archive: KvSink): SaveProgress | null;
   /** False between a crash of the backend and `replaceBackend`. */
   readonly isAlive: boolean;
   replaceBackend(backend: Backend): void;
@@ -95,23 +95,18 @@ class EngineLanguageModel implements ServedModel {
       prompts,
       generatedTokens: options?.generatedTokens ?? [],
       keepsEvents: options?.keepsEvents ?? false,
+      archive: options?.archive,
       maxTokens: prompts.map(({ tokens }, i) => this.#maxTokensFor(tokens.length, request, i)),
       seed: seed === null ? randomLanes(this.#options.random) : seedLanes(seed),
       engine: this.#engine,
       tokenizer: this.#options.tokenizer,
       clock: this.#options.clock,
     });
-    if (options?.archive !== undefined) {
-      const generated = options.generatedTokens ?? [];
-      for (const { tokens } of prompts) {
-        this.#engine.restoreBlocks([...tokens, ...generated], request.cacheSalt, options.archive);
-      }
-    }
     this.#engine.add(generation.sequences);
     return generation;
   }
 
-  saveBlocks(tokens: readonly number[], salt: string, archive: KvSink): number | null {
+  saveBlocks(tokens: readonly number[], salt: string, archive: KvSink): SaveProgress | null {
     return this.#engine.saveBlocks(tokens, salt, archive);
   }
 

@@ -7,11 +7,11 @@ import { KvStore, SESSION_KV_BYTES_MAX } from "../../src/edge/kv-store.ts";
 import { SessionKv } from "../../src/edge/session-kv.ts";
 import type { KvSink } from "../../src/serving/kv-archive.ts";
 import { uniformSource } from "../support/random.ts";
+import { expectAtRest, objectOf, restart as restartEngine } from "./faults/counters.ts";
 import {
   type Answer,
   addTinyModel,
   answerOf,
-  chat,
   chunksOf,
   createSession,
   post,
@@ -31,7 +31,6 @@ const NEXT = "and?";
 
 const send = (id: string, content: string, numTokens = 16) =>
   post(`/v1/sessions/${id}/messages`, { content, max_tokens: numTokens, ...STREAM });
-const objectOf = (id: string) => env.CHAT_SESSION.getByName(id);
 const exec = (id: string, sql: string) =>
   runInDurableObject(objectOf(id), (_, { storage }) => storage.sql.exec(sql).toArray());
 
@@ -55,13 +54,7 @@ async function untilKept(id: string, { usage }: Answer): Promise<number> {
   return numBlocks;
 }
 
-/** Object, engine and pool are gone, as after a deploy; what is stored stays. */
-async function restart(...ids: string[]): Promise<void> {
-  for (const id of ids) await evictDurableObject(objectOf(id));
-  isolateEngine.crashForTest(MODEL);
-  await (await post("/v1/chat/completions", chat(MODEL, "boom", 2))).text();
-  await answerOf(await post("/v1/chat/completions", chat(MODEL, "up again?", 2)));
-}
+const restart = (...ids: string[]) => restartEngine(MODEL, ...ids);
 
 async function conversation(): Promise<{ id: string; last: Answer }> {
   const { id } = await createSession(MODEL);
@@ -221,12 +214,13 @@ describe("what is kept", () => {
       const blockBytes = 1_200_000;
       const store = new KvStore(storage);
       const bytes = new Uint8Array(blockBytes);
+      const progress = (numKept: number) => ({ numKept, numWritten: 0, isWhole: true, resident: Int32Array.of() });
       const write = (archive: KvSink) => {
         let index = 0;
         const isTaken = () =>
           archive.has(index, `${index}`) || archive.write(index, `${index}`, Int32Array.of(index), bytes);
         while (isTaken()) index++;
-        return index;
+        return progress(index);
       };
       let numTransactions = 1;
       while (store.save("any", 1, write)) numTransactions++;
@@ -238,12 +232,46 @@ describe("what is kept", () => {
       // A block that no row may hold is not kept at all.
       expect(
         store.save("larger", 1, (archive) =>
-          Number(archive.write(0, "0", Int32Array.of(0), new Uint8Array(2_000_000))),
+          progress(Number(archive.write(0, "0", Int32Array.of(0), new Uint8Array(2_000_000)))),
         ),
       ).toBe(false);
       expect(storage.sql.exec("SELECT count(*) AS n FROM kv_block").one().n).toBe(0);
     }));
 });
+
+test("kept blocks go to another object in messages far under the limit of one, as many as it can use, and no others", () =>
+  runInDurableObject(objectOf("kv-rows"), (_, { storage }) => {
+    const [numRows, blockBytes] = [9, 1_200_000];
+    const store = new KvStore(storage);
+    const write = (archive: KvSink) => {
+      let index = 0;
+      const ids = () => Int32Array.from({ length: BLOCK_TOKENS }, () => index);
+      const isTaken = () =>
+        archive.has(index, `${index}`) || archive.write(index, `${index}`, ids(), new Uint8Array(blockBytes));
+      while (index < numRows && isTaken()) index++;
+      return { numKept: index, numWritten: 0, isWhole: true, resident: Int32Array.of() };
+    };
+    while (store.save("any", 1, write));
+    const messagesFor = (numTokens: number) => {
+      const messages: number[][] = [];
+      for (let from = 0; ; ) {
+        const { blocks, fingerprint } = store.rows(from, numTokens)!;
+        expect(fingerprint).toBe("any");
+        if (blocks.length === 0) return messages;
+        messages.push(blocks.map(({ index }) => index));
+        from += blocks.length;
+      }
+    };
+    expect(messagesFor(numRows * BLOCK_TOKENS)).toEqual([
+      [0, 1, 2],
+      [3, 4, 5],
+      [6, 7, 8],
+    ]);
+    expect(messagesFor(5 * BLOCK_TOKENS - 1)).toEqual([[0, 1, 2], [3]]);
+    storage.sql.exec("DELETE FROM kv_block WHERE block_index = 4");
+    expect(messagesFor(numRows * BLOCK_TOKENS)).toEqual([[0, 1, 2], [3]]);
+    expect(new KvStore(storage).rows(50, 1)!.blocks).toEqual([]);
+  }));
 
 test("200 random lifetimes leave no block, no sequence and no row behind", async () => {
   const NUM_BATCHES = 25;
@@ -277,6 +305,5 @@ test("200 random lifetimes leave no block, no sequence and no row behind", async
   for (const id of ids) expect((await request(`/v1/sessions/${id}`, { method: "DELETE" })).status).toBe(200);
   await scheduler.wait(200);
   for (const id of ids) expect(await tablesOf(id)).toBe(0);
-  const { numRunning, numWaiting, numFreeBlocks, numBlocks } = statsOf(MODEL);
-  expect([numRunning, numWaiting, numFreeBlocks]).toEqual([0, 0, numBlocks]);
+  await expectAtRest(MODEL);
 });

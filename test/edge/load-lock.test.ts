@@ -36,3 +36,13 @@ test("a holder that fell silent loses the lock, is told so, and cannot release i
   expect(lock.tryTake()).toBeNull();
   successor!.beat();
 });
+
+test("a clock that is put back does not keep the lock of a holder that is gone", () => {
+  const { clock, lock } = lockWithClock();
+  clock.nowMs += 86_400_000;
+  lock.tryTake();
+  clock.nowMs -= 86_400_000;
+  expect(lock.tryTake()).toBeNull();
+  clock.nowMs += LOADER_SILENCE_MAX_MS + 1;
+  expect(lock.tryTake()).not.toBeNull();
+});

@@ -1,4 +1,6 @@
 /** Histories that are changed after the fact, messages that wait, and conversations that outgrow the context. */
+import { runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, test } from "vitest";
 import { edit, idOf, info, readEvents, regenerate, resume, send, untilIdle } from "./sessions.ts";
 import { addTinyModel, answerOf, createSession, errorOf, post, request, statsOf } from "./stack.ts";
@@ -94,13 +96,35 @@ describe("a fork", () => {
     await request(`/v1/sessions/${forked.id}`, { method: "DELETE" });
   });
 
-  test("of another owner finds nothing of it in the cache", async () => {
+  test("of another owner finds nothing of it in the pool, and takes its own copy of what is kept", async () => {
     const { id } = await createSession(MODEL, OWNER);
-    await answerOf(await send(id, "A secret that is long enough to fill a block of the cache.", 40));
+    const first = await answerOf(await send(id, "A secret that is long enough to fill a block of the cache.", 40));
     const forked = (await (await fork(id, {})).json()) as { id: string };
     expect(await contents(forked.id)).toEqual(await contents(id));
+    const before = statsOf(MODEL).numRestoredTokens;
     const answer = await answerOf(await send(forked.id, "Well?", 4));
-    expect(answer.usage.prompt_tokens_details.cached_tokens).toBe(0);
+    const { cached_tokens } = answer.usage.prompt_tokens_details;
+    expect(cached_tokens).toBeGreaterThanOrEqual(first.usage.prompt_tokens + first.usage.completion_tokens - 17);
+    // All of it came from the copy: what the owner has in the pool is another tenant's.
+    expect(statsOf(MODEL).numRestoredTokens - before).toBe(cached_tokens);
+    for (const each of [id, forked.id]) await request(`/v1/sessions/${each}`, { method: "DELETE" });
+  });
+
+  test("of an early message takes the blocks of what it has and no more", async () => {
+    const { id } = await createSession(MODEL);
+    const first = await answerOf(await send(id, "Once upon a time there was a fish.", 40));
+    const second = await answerOf(await send(id, "And then?", 100));
+    const { messages } = await info(id);
+    const forked = (await (await fork(id, { message_id: messages[1]!.id })).json()) as { id: string };
+    const rows = await runInDurableObject(env.CHAT_SESSION.getByName(forked.id), (_, { storage }) =>
+      storage.sql.exec("SELECT block_index AS i FROM kv_block ORDER BY i").toArray(),
+    );
+    const [mark] = await runInDurableObject(env.CHAT_SESSION.getByName(id), (_, { storage }) =>
+      storage.sql.exec("SELECT num_tokens AS n FROM transcript_mark ORDER BY answer_id").toArray(),
+    );
+    expect(mark!.n).toBeGreaterThan(first.usage.prompt_tokens);
+    expect(rows).toEqual(Array.from({ length: Math.floor((mark!.n as number) / 16) }, (_, i) => ({ i })));
+    expect((await answerOf(await send(forked.id, "And then?", 100))).text).toBe(second.text);
   });
 
   test("of a running answer is refused, of what is whole before it is not", async () => {

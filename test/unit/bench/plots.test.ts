@@ -155,6 +155,21 @@ describe("all kinds of results", () => {
         { type: "Q4_0", bitsPerWeight: 4.5, cached: tokens(30), streamed: tokens(20), streamedReadGbPerS: one(11) },
       ],
     },
+    {
+      ...header,
+      kind: "sessions",
+      model: "m-demo",
+      promptTokens: one(930),
+      restoredTtftMs: one(40),
+      recomputedTtftMs: one(500),
+      residentTtftMs: one(12),
+      speedup: one(12.5),
+      streams: [
+        { numSessions: 1, tokensPerS: one(200) },
+        { numSessions: 8, tokensPerS: one(640) },
+      ],
+      togetherSpeedup: one(3.2),
+    },
   ];
 
   test("become figures in the README, in place of the old ones", () => {
@@ -165,6 +180,8 @@ describe("all kinds of results", () => {
     expect(readme).not.toContain("stale figures");
     expect(readme).toContain("| m-q4_0 | other | 200 (we: 2.00 ×) | 40 (we: 3.00 ×) |");
     expect(readme).toContain("| m-q4_0 | workerd, no AVX-VNNI | 456 | 123 | – | – | – | 50 % |");
+    expect(readme).toContain("| restored from storage after a restart | 40 ms, 12.5 × sooner |");
+    expect(readme).toContain("| 8 sessions answer at once | 640 tokens/s, 3.20 × as many |");
     expect(withBlock(readme, results)).toBe(readme);
   });
 
@@ -173,7 +190,9 @@ describe("all kinds of results", () => {
     expect(page).toContain("Decode of 64 tokens, one thread each");
     expect(page).toContain("m-q4_0: prefill");
     expect(page).toContain("Weights drawn from memory by one token");
-    expect(page.match(/Test CPU \(avx2\), 2 cores; Node 24.0.0, workerd 1.0; 2026-11-22\./g)).toHaveLength(3);
+    expect(page).toContain("m-demo, first token of a next turn, prompt of 930 tokens");
+    expect(page).toContain("8 sessions");
+    expect(page.match(/Test CPU \(avx2\), 2 cores; Node 24.0.0, workerd 1.0; 2026-11-22\./g)).toHaveLength(4);
     const ids = [...page.matchAll(/ id="([^"]+)"/g)].map((match) => match[1]);
     expect(new Set(ids).size).toBe(ids.length);
   });

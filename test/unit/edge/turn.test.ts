@@ -52,7 +52,7 @@ function turnAfter(numKnown: number, batchSize: number) {
     release();
     await new Promise((resolve) => setImmediate(resolve));
   };
-  return { turn, step, saved, calls, rest, generation };
+  return { turn, step, saved, calls, rest, generation, sink };
 }
 
 async function readAll(reader: TurnReader): Promise<GenerateEvent[]> {
@@ -113,7 +113,7 @@ test("the end of a budget stores all there is, and the next one goes on", async 
   const { turn, step, saved, calls, rest } = turnAfter(0, 7);
   const whole = readAll(turn.reader(0));
   const spent = new CpuBudget(1, () => 0);
-  spent.spend({ numTokens: 1, weightsBytes: 1e9, isNearlyOver: false });
+  spent.spend({ numTokens: 1, weightsBytes: 1e9, restoredBytes: 0, isNearlyOver: false });
   let numRuns = 0;
   for (let outcome = "spent"; outcome === "spent"; numRuns++) {
     const running = turn.run(spent);
@@ -144,6 +144,20 @@ test("one whose generation is gone goes on with another, and its readers notice 
   expect([await again, turn.isLost]).toEqual(["ended", false]);
   expect(await whole).toEqual(WHOLE);
   expect(saved).toEqual(WHOLE);
+});
+
+test("one that is stopped while its end cannot be stored ends for its readers, and says so to who stopped it", async () => {
+  const { turn, step, sink } = turnAfter(0, 10);
+  const whole = readAll(turn.reader(0));
+  const running = turn.run(BUDGET);
+  await step();
+  sink.ended = () => {
+    throw new Error("disk full");
+  };
+  expect(() => turn.stop()).toThrow("disk full");
+  expect((await whole).at(-1)).toMatchObject({ type: "error", code: "internal_error" });
+  await step();
+  expect(await running).toBe("ended");
 });
 
 test("one that can have no other generation ends with the error, once", async () => {

@@ -2,48 +2,12 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { BackendCrash } from "../../../src/serving/backend.ts";
-import type { KvSink, KvSource } from "../../../src/serving/kv-archive.ts";
+import type { KvSource } from "../../../src/serving/kv-archive.ts";
 import { expected, type Job, job, Rig, tokensFrom } from "./harness.ts";
+import { MapArchive } from "./map-archive.ts";
 
 // Seconds on an idle machine; a busy one must not fail for being slow.
 vi.setConfig({ testTimeout: 300_000 });
-
-interface KeptBlock {
-  hash: string;
-  tokens: string;
-  bytes: Uint8Array;
-  isDamaged: boolean;
-}
-
-class MapArchive implements KvSource, KvSink {
-  readonly rows = new Map<number, KeptBlock>();
-  numBlocksMax = Number.POSITIVE_INFINITY;
-  readonly reads: number[] = [];
-  readonly written: number[] = [];
-
-  has(index: number, hash: string): boolean {
-    return this.rows.get(index)?.hash === hash;
-  }
-
-  read(index: number, hash: string, tokens: Int32Array): Uint8Array | null {
-    const row = this.rows.get(index);
-    if (row?.hash !== hash || row.tokens !== tokens.join()) return null;
-    if (row.isDamaged) this.rows.delete(index);
-    else this.reads.push(index);
-    return row.isDamaged ? null : row.bytes;
-  }
-
-  write(index: number, hash: string, tokens: Int32Array, bytes: Uint8Array): boolean {
-    if (index >= this.numBlocksMax) return false;
-    this.rows.set(index, { hash, tokens: tokens.join(), bytes, isDamaged: false });
-    this.written.push(index);
-    return true;
-  }
-
-  cut(numBlocks: number): void {
-    for (const index of this.rows.keys()) if (index >= numBlocks) this.rows.delete(index);
-  }
-}
 
 /** All content of the pool is lost, as after a restart. */
 function restart(rig: Rig): void {
@@ -58,21 +22,32 @@ function restart(rig: Rig): void {
   rig.engine.checkInvariants();
 }
 
+/** Restores what there is to restore now, as the owner of the sequence does. @returns how many pieces it took */
+function restore(rig: Rig, { sequence }: Job): number {
+  let numPieces = 0;
+  while (rig.engine.restoreSome(sequence)) {
+    rig.engine.checkInvariants();
+    numPieces++;
+  }
+  return numPieces;
+}
+
 /** Answers a prompt with blocks from the archive, and checks the answer. */
 function turn(rig: Rig, prompt: number[], numTokens: number, archive: KvSource, salt = ""): Job {
-  rig.engine.restoreBlocks(prompt, salt, archive);
-  rig.engine.checkInvariants();
-  const asked = job(prompt, numTokens, { cacheSalt: salt });
-  rig.run(asked);
+  const asked = job(prompt, numTokens, { cacheSalt: salt, archive });
+  rig.engine.add([asked.sequence]);
+  restore(rig, asked);
+  rig.drain();
   expect(asked.probe.tokens).toEqual(expected(asked));
   return asked;
 }
 
 function save(rig: Rig, tokens: number[], archive: MapArchive, salt = ""): number {
-  const numKept = rig.engine.saveBlocks(tokens, salt, archive);
-  if (numKept === null) throw new Error("The engine is dead.");
-  archive.cut(numKept);
-  return numKept;
+  const progress = rig.engine.saveBlocks(tokens, salt, archive);
+  if (progress === null) throw new Error("The engine is dead.");
+  expect(progress.isWhole).toBe(true);
+  archive.cut(progress.numKept);
+  return progress.numKept;
 }
 
 /** 20 prompt tokens and 10 generated ones, in 7 full blocks of 4 (the last token is not computed), archived. */
@@ -138,15 +113,71 @@ describe("restoring", () => {
     const tokens = conversation(rig, archive);
     restart(rig);
     const running = job(tokensFrom(3, 25), 12);
+    const asked = job([...tokens, 5], 2, { archive });
     rig.engine.add([running.sequence]);
     rig.step();
-    expect(rig.numFree).toBe(3);
-    rig.engine.restoreBlocks([...tokens, 5], "", archive);
-    rig.engine.checkInvariants();
-    expect([rig.engine.stats.numRestoredTokens, rig.numFree, rig.engine.stats.numCachedBlocks]).toEqual([12, 3, 3]);
+    rig.engine.add([asked.sequence]);
+    expect([rig.numFree, restore(rig, asked)]).toEqual([3, 0]);
+    // It comes in when the other is done, and not before are its blocks restored.
+    for (let i = 0; i < 30 && asked.probe.end === null; i++) if (restore(rig, asked) === 0) rig.step();
+    for (const one of [running, asked]) expect(one.probe.tokens).toEqual(expected(one));
+    expect([archive.reads.length, asked.sequence.numCachedTokens, rig.engine.stats.numPreemptions]).toEqual([7, 28, 0]);
+  });
+
+  it("moves no more between two steps of others than they may wait for, and as much with each step", () => {
+    const rig = new Rig({ numBlocks: 64 }, { movedTokensPerStep: 8 });
+    const archive = new MapArchive();
+    const tokens = tokensFrom(1, 41);
+    rig.run(job(tokens, 1));
+    const saved = () => rig.engine.saveBlocks(tokens, "", archive)!;
+    while (!saved().isWhole);
+    restart(rig);
+    const running = job(tokensFrom(2, 5), 30);
+    rig.engine.add([running.sequence]);
+    rig.step();
+    const asked = job(tokens, 2, { archive });
+    rig.engine.add([asked.sequence]);
+    for (let numBlocks = 2; numBlocks <= 10; numBlocks += 2) {
+      expect([restore(rig, asked), archive.reads.length]).toEqual([1, numBlocks]);
+      expect(asked.sequence.status).toBe("waiting");
+      rig.step();
+    }
+    expect(asked.sequence.numCachedTokens).toBe(40);
     rig.drain();
-    expect(running.probe.tokens).toEqual(expected(running));
-    expect(rig.engine.stats.numPreemptions).toBe(0);
+    for (const one of [running, asked]) expect(one.probe.tokens).toEqual(expected(one));
+  });
+
+  it("of a preempted answer brings back what the pool has lost meanwhile", () => {
+    const [rig, archive] = [new Rig({ numBlocks: 8 }), new MapArchive()];
+    const first = job(tokensFrom(1, 9), 20);
+    const preempted = job(tokensFrom(2, 13), 12, { archive });
+    rig.engine.add([first.sequence, preempted.sequence]);
+    while (preempted.probe.end === null) {
+      if (restore(rig, preempted) === 0) rig.step();
+      const { status, promptTokens } = preempted.sequence;
+      if (status === "running") rig.engine.saveBlocks([...promptTokens, ...preempted.probe.tokens], "", archive);
+    }
+    expect(rig.engine.stats.numPreemptions).toBe(1);
+    // The first one took the whole pool. Three blocks were full, and are not computed again.
+    expect(rig.engine.stats.numRestoredTokens).toBe(12);
+    expect(preempted.sequence.numCachedTokens).toBe(0);
+    for (const one of [first, preempted]) expect(one.probe.tokens).toEqual(expected(one));
+  });
+
+  it("is not waited for longer than a few rounds where nobody restores", () => {
+    const [rig, archive] = [new Rig(), new MapArchive()];
+    const tokens = [...conversation(rig, archive), 5];
+    restart(rig);
+    const [left, behind] = [job(tokens, 2, { archive }), job(tokensFrom(2, 5), 2)];
+    for (const { sequence } of [left, behind]) rig.engine.add([sequence]);
+    let numSteps = 0;
+    while (left.sequence.status === "waiting") {
+      expect(rig.step()).toBe(true);
+      numSteps++;
+    }
+    expect([numSteps, archive.reads.length]).toEqual([17, 0]);
+    rig.drain();
+    for (const one of [left, behind]) expect(one.probe.tokens).toEqual(expected(one));
   });
 
   it("keeps to the salt", () => {
@@ -165,13 +196,13 @@ describe("restoring", () => {
     const running = job(tokensFrom(4, 9), 3);
     rig.engine.add([running.sequence]);
     const step = rig.engine.step();
-    rig.engine.restoreBlocks(tokens, "", archive);
-    expect(archive.reads).toEqual([]);
+    const asked = job(tokens, 2, { archive });
+    rig.engine.add([asked.sequence]);
+    expect([restore(rig, asked), archive.reads]).toEqual([0, []]);
     await step;
-    rig.engine.restoreBlocks(tokens, "", archive);
-    expect(archive.reads).toHaveLength(7);
+    expect([restore(rig, asked), archive.reads.length]).toEqual([1, 7]);
     while (await rig.engine.step());
-    expect(running.probe.tokens).toEqual(expected(running));
+    for (const one of [running, asked]) expect(one.probe.tokens).toEqual(expected(one));
   });
 
   it("does nothing without a prefix cache, or without a backend", () => {
@@ -182,18 +213,20 @@ describe("restoring", () => {
     rig.backend.nextError = new BackendCrash("gone");
     rig.engine.add([job([1], 1).sequence]);
     rig.engine.step();
-    rig.engine.restoreBlocks(tokens, "", archive);
+    const asked = job(tokens, 1, { archive });
+    rig.engine.add([asked.sequence]);
+    expect(restore(rig, asked)).toBe(0);
     expect([rig.engine.saveBlocks(tokens, "", archive), archive.reads]).toEqual([null, []]);
   });
 
-  it("gives everything back when the backend refuses the bytes", () => {
+  it("gives everything back when the backend refuses the bytes, and computes the rest", () => {
     const [rig, archive] = [new Rig(), new MapArchive()];
     const tokens = [...conversation(rig, archive), 5];
     restart(rig);
     archive.rows.get(2)!.bytes = new Uint8Array(3);
-    expect(() => rig.engine.restoreBlocks(tokens, "", archive)).toThrow(RangeError);
-    rig.engine.checkInvariants();
-    expect([rig.numFree, rig.engine.stats.numCachedBlocks]).toEqual([64, 2]);
+    const asked = turn(rig, tokens, 2, archive);
+    expect(rig.faults.at(-1)).toBeInstanceOf(RangeError);
+    expect([rig.numFree, asked.sequence.numCachedTokens]).toEqual([64, 8]);
   });
 });
 
@@ -272,9 +305,9 @@ it("random lifetimes: every answer is that of an engine without a cache, and no 
             const row = session.archive.rows.get(at);
             if (row !== undefined) row.isDamaged = true;
           } else {
-            rig.engine.restoreBlocks(prompt, salt, session.archive);
-            const left = job(prompt, numTokens, { cacheSalt: salt });
+            const left = job(prompt, numTokens, { cacheSalt: salt, archive: session.archive });
             rig.engine.add([left.sequence]);
+            if (at % 2 === 0) restore(rig, left);
             rig.step();
             rig.engine.abort(left.sequence);
             rig.engine.checkInvariants();

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { expect } from "vitest";
 import type { SamplingParams } from "../../../src/protocol/generate.ts";
 import type { EngineLimits } from "../../../src/serving/engine.ts";
+import type { KvSource } from "../../../src/serving/kv-archive.ts";
 import { choiceKey } from "../../../src/serving/rng-key.ts";
 import { type Job, job, Rig, type RigOptions, tokensFrom } from "./harness.ts";
 import { GREEDY, generateAlone, scoreAlone } from "./hash-model.ts";
@@ -63,7 +64,10 @@ export function truthOf({ request: one, choices }: Client, i: number): number[] 
   });
 }
 
-export function clientOf(one: Request): Client {
+export const clientOf = (one: Request): Client => keptClientOf(one);
+
+/** @param archive what was kept of its prompt */
+export function keptClientOf(one: Request, archive?: KvSource): Client {
   const prompt = [...tokensFrom(one.prefix + 1, one.numShared), ...one.own];
   const choices: Job[] = [];
   for (let i = one.n - 1; i >= 0; i--) {
@@ -73,6 +77,7 @@ export function clientOf(one: Request): Client {
       scorePrompt: one.scorePrompt,
       numLogprobs: one.scorePrompt ? 2 : null,
       cacheSalt: one.cacheSalt,
+      ...(archive !== undefined && i === 0 && { archive }),
       siblings: i === 0 ? choices.map(({ sequence }) => sequence).reverse() : [],
     });
     choice.probe.stopToken = one.stopToken;
