@@ -126,7 +126,7 @@ unsafe fn attend_tile<C: Cache>(task: &Attend, tokens: Range<usize>, heads: Rang
             while first < rows.len() {
                 // As even as tiles of at most 4 get: 5 are 3 and 2.
                 let left = rows.len() - first;
-                let count = left.div_ceil(left.div_ceil(4));
+                let count = if C::SHARES_ROWS { left.div_ceil(left.div_ceil(4)) } else { 1 };
                 match count {
                     4 => attend_span::<C, 4, 2>(rows, first, groups, space),
                     3 => attend_span::<C, 3, 2>(rows, first, groups, space),
@@ -203,13 +203,24 @@ unsafe fn attend_span<C: Cache, const R: usize, const N: usize>(
             sums: space.sums.add(first * space.head_dim),
         }
     };
+    // What is left over passes row by row: rare, and a size of its own for each R would double the code.
+    let row_of = |r: usize| unsafe {
+        Workspace {
+            queries: row_space.queries.add(r * space.head_dim),
+            weights: row_space.weights.add(r * ATTENTION_SPAN),
+            sums: row_space.sums.add(r * space.head_dim),
+            ..row_space
+        }
+    };
     unsafe {
         let sets = groups.len() / N;
         for set in 0..sets {
             scores::<C, R, N>(rows, groups, core::array::from_fn(|n| set + n * sets), row_space);
         }
         for group in sets * N..groups.len() {
-            scores::<C, R, 1>(rows, groups, [group], row_space);
+            for r in 0..R {
+                one_score::<C>(&rows[r..=r], groups, group, row_of(r));
+            }
         }
         for (r, row) in rows.iter_mut().enumerate() {
             weigh::<C>(row, groups, row_space.weights.add(r * ATTENTION_SPAN));
@@ -219,9 +230,21 @@ unsafe fn attend_span<C: Cache, const R: usize, const N: usize>(
             add_values::<C, R, N>(rows, groups, panel, row_space);
         }
         for panel in panels / N * N..panels {
-            add_values::<C, R, 1>(rows, groups, panel, row_space);
+            for r in 0..R {
+                add_one_value::<C>(&rows[r..=r], groups, panel, row_of(r));
+            }
         }
     }
+}
+
+#[inline(never)]
+unsafe fn one_score<C: Cache>(row: &[Row], groups: &[Group], chosen: usize, space: Workspace) {
+    unsafe { scores::<C, 1, 1>(row, groups, [chosen], space) };
+}
+
+#[inline(never)]
+unsafe fn add_one_value<C: Cache>(row: &[Row], groups: &[Group], panel: usize, space: Workspace) {
+    unsafe { add_values::<C, 1, 1>(row, groups, panel, space) };
 }
 
 /// sums[r][n] += Σ over steps of the values at `panel(n, step)` · the word at `word(r, step)`.
@@ -296,7 +319,7 @@ fn visible(score: v128, group: &Group, row: &Row) -> v128 {
 }
 
 /// Scores of a row to its weights exp(score − max); moves its maximum and total.
-#[inline(always)]
+#[inline(never)]
 unsafe fn weigh<C: Cache>(row: &mut Row, groups: &[Group], weights: *mut f32) {
     unsafe {
         let at = |group: usize| weights.add(group * 4) as *mut v128;
@@ -336,8 +359,12 @@ unsafe fn add_values<C: Cache, const R: usize, const N: usize>(
             let word = |r, step| words.add(r * ATTENTION_SPAN + step);
             if group.num_keys == 4 {
                 collect::<C, R, N>(&mut sums, 4 / C::STEP, at, word);
-            } else {
-                collect::<C, R, N>(&mut sums, group.num_keys.div_ceil(C::STEP), at, word);
+                continue;
+            }
+            for r in 0..R {
+                for n in 0..N {
+                    sums[r][n] = add_part::<C>(sums[r][n], group.num_keys, at(n, 0), stride, word(r, 0));
+                }
             }
         }
         for r in 0..R {
@@ -348,6 +375,17 @@ unsafe fn add_values<C: Cache, const R: usize, const N: usize>(
             }
         }
     }
+}
+
+/// One panel of a group that is not full, as `collect`: the last one of a sequence.
+#[inline(never)]
+unsafe fn add_part<C: Cache>(sum: v128, num_keys: usize, values: *const u8, stride: usize, words: *const f32) -> v128 {
+    let mut sums = [[sum]];
+    unsafe {
+        let at = |_, step: usize| values.add(step * stride);
+        collect::<C, 1, 1>(&mut sums, num_keys.div_ceil(C::STEP), at, |_, step| words.add(step));
+    }
+    sums[0][0]
 }
 
 /// out[at …] = value(at), four at a time.

@@ -17,6 +17,8 @@ pub trait Cache {
     /// Bytes of the four lanes of a step.
     const STEP_BYTES: usize = 4 * Self::STEP * Self::PRECISION.value_bytes();
 
+    /// Whether rows that share a kv head share each read of it; else one at a time, in a fourth of the code.
+    const SHARES_ROWS: bool = true;
     /// Components of a score that are collected before they become f32.
     const COMPONENTS: usize = usize::MAX;
 
@@ -49,6 +51,8 @@ pub struct CacheI16;
 
 impl Cache for CacheF32 {
     const PRECISION: Precision = Precision::F32;
+    /// For comparisons; nobody waits for it.
+    const SHARES_ROWS: bool = false;
 
     #[inline(always)]
     unsafe fn load(at: *const u8) -> v128 {

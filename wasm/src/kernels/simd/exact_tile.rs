@@ -14,6 +14,8 @@ use core::marker::PhantomData;
 pub struct ExactTile<Q>(PhantomData<Q>);
 
 impl<Q: Quantized> RegisterTile for ExactTile<Q> {
+    const IS_LONG: bool = !Q::IS_REGULAR;
+
     #[inline(always)]
     unsafe fn tile<const R: usize, const T: usize>(
         groups: [*const u8; R],

@@ -13,6 +13,9 @@ const TILE_TOKENS: usize = 4;
 
 /// Computes tiles of one weight type: result[r][t] holds 4 rows of group r for token t.
 pub trait RegisterTile {
+    /// Tiles of one group only: for those whose code is long.
+    const IS_LONG: bool = false;
+
     /// # Safety
     /// Each of `groups` points to a packed group of `a.cols` columns; tokens `first_token` … + T are in `a`.
     unsafe fn tile<const R: usize, const T: usize>(
@@ -27,6 +30,7 @@ pub trait RegisterTile {
 pub unsafe fn walk<K: RegisterTile>(m: &Matrix, a: &Activations, num_tokens: usize, out: *mut f32, stride: usize) {
     let num_groups = m.rows.div_ceil(GROUP_ROWS);
     let panel_groups = num_groups / PANELS;
+    let panel_groups = if K::IS_LONG { 0 } else { panel_groups };
     for index in 0..panel_groups {
         let groups = [index, index + panel_groups, index + 2 * panel_groups, index + 3 * panel_groups];
         let mut token = 0;
@@ -47,7 +51,12 @@ pub unsafe fn walk<K: RegisterTile>(m: &Matrix, a: &Activations, num_tokens: usi
         }
     }
     for group in panel_groups * PANELS..num_groups {
-        for token in 0..num_tokens {
+        let mut token = 0;
+        while K::IS_LONG && token + TILE_TOKENS <= num_tokens {
+            unsafe { store::<K, 1, TILE_TOKENS>(m, a, [group], token, out, stride) };
+            token += TILE_TOKENS;
+        }
+        for token in token..num_tokens {
             unsafe { store::<K, 1, 1>(m, a, [group], token, out, stride) };
         }
     }

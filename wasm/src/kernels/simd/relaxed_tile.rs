@@ -112,16 +112,18 @@ unsafe fn gemm<Q: Quantized, const R: usize>(
                     scales: subs.map(|sub| SubScales::read::<Q>(sub)),
                 };
                 let mut token = 0;
-                while token + 4 <= num_tokens {
+                // Groups left over go one token at a time: they are three at most.
+                while R > 1 && token + 4 <= num_tokens {
                     tile::<Q, R, 4>(&weights, x.add(token * num_subs), num_subs, &mut sums[token..]);
                     token += 4;
                 }
-                if token + 2 <= num_tokens {
+                if R > 1 && token + 2 <= num_tokens {
                     tile::<Q, R, 2>(&weights, x.add(token * num_subs), num_subs, &mut sums[token..]);
                     token += 2;
                 }
-                if token < num_tokens {
+                while token < num_tokens {
                     tile::<Q, R, 1>(&weights, x.add(token * num_subs), num_subs, &mut sums[token..]);
+                    token += 1;
                 }
                 subs = subs.map(|sub| sub.add(Q::LAYOUT.sub_bytes()));
                 x = x.add(1);
