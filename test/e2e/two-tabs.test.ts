@@ -110,6 +110,8 @@ describe("an edit", () => {
     await keyboard.type("you?");
     await keyboard.press("Enter");
     expect(await active("id")).toBe("prompt");
+    // Until then the answer to what it was is there, and settled.
+    await expect.poll(async () => (await texts(chat))[2]).toBe("What are\nyou?");
     await chat.settledAnswers(2);
     const after = await texts(chat);
     expect(after.slice(0, 2)).toEqual(before.slice(0, 2));
