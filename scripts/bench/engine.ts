@@ -12,7 +12,7 @@ import { type BenchModel, benchModels, demoModel, RANDOM_MIXES, randomModel } fr
 import { runInNode } from "./node-host.ts";
 import { type EngineEntry, type EngineResults, RESULT_VERSION } from "./results.ts";
 import { type Summary, summarize } from "./statistics.ts";
-import { textTable } from "./table.ts";
+import { summaryRow, textTable } from "./table.ts";
 import { runInWorkerd } from "./workerd-host.ts";
 
 const HELP = `Usage: npm run bench -- [MODEL.gguf …] [options]
@@ -133,9 +133,9 @@ function report({ machine, results }: EngineResults): string {
     `${machine.cpu} (${flags}), ${machine.cores} cores, one thread; Node ${machine.node} (V8 ${machine.v8}), workerd ` +
     `${machine.workerd}. Medians, quartiles in brackets.`;
   const tables = results.map((entry) => {
-    const rows = Object.entries(entry.measures).map(([key, { median, q1, q3 }]) => {
+    const rows = Object.entries(entry.measures).map(([key, summary]) => {
       const { label, unit } = MEASURES[key]!;
-      return [label, String(median), `[${q1} … ${q3}]`, unit];
+      return summaryRow(label, summary, unit);
     });
     const head = `\n${labelOf(entry)}: ${entry.engine}\n${memoryLine(entry)}`;
     return `${head}\n${textTable(["measure", "median", "quartiles", "unit"], rows)}`;

@@ -12,7 +12,7 @@ import { assertQuiet, describeMachine } from "./machine.ts";
 import { runInNode } from "./node-host.ts";
 import { type KernelEntry, type KernelResults, RESULT_VERSION } from "./results.ts";
 import { type Summary, summarize } from "./statistics.ts";
-import { textTable } from "./table.ts";
+import { summaryCells, textTable } from "./table.ts";
 
 const HELP = `Usage: npm run bench:kernels -- [TYPE …] [options]
 
@@ -92,11 +92,7 @@ function entryOf(type: string, reports: readonly KernelReport[]): KernelEntry {
 }
 
 function report({ machine, engine, ceilings, results }: KernelResults): string {
-  const limits = Object.entries(ceilings).map(([name, { median, q1, q3 }]) => [
-    name,
-    String(median),
-    `[${q1} … ${q3}]`,
-  ]);
+  const limits = Object.entries(ceilings).map(([name, summary]) => [name, ...summaryCells(summary)]);
   const dotCeiling = Math.max(ceilings[CEILINGS.dotI32]!.median, ceilings[CEILINGS.dotI16]!.median);
   const readCeiling = ceilings[CEILINGS.read4]!.median;
   const percent = (share: number) => `${Math.round(100 * share)} %`;

@@ -11,7 +11,7 @@ import { MEASURING_OPTIONS, parseCount, runCommand, say, writeJson } from "./com
 import { assertQuiet, describeMachine } from "./machine.ts";
 import { RESULT_VERSION, type ServerResults } from "./results.ts";
 import { type Summary, summarize } from "./statistics.ts";
-import { textTable } from "./table.ts";
+import { summaryRow, textTable } from "./table.ts";
 
 const HELP = `Usage: npm run bench:server -- [MODEL.gguf] [options]
 
@@ -108,18 +108,12 @@ function ttftMs({ startMs, firstMs }: StreamTimes): number {
 }
 
 function report({ machine, model, coldFirstTokenMs, loadMs, streams }: ServerResults): string {
-  const row = (label: string, { median, q1, q3 }: Summary, unit: string) => [
-    label,
-    String(median),
-    `[${q1} … ${q3}]`,
-    unit,
-  ];
   const rows = [
-    row("first token of a cold server", coldFirstTokenMs, "ms"),
-    row("of that, loading the model", loadMs, "ms"),
+    summaryRow("first token of a cold server", coldFirstTokenMs, "ms"),
+    summaryRow("of that, loading the model", loadMs, "ms"),
     ...streams.flatMap(({ numStreams, tokensPerS, ttftMs }) => [
-      row(`${numStreams} at once: speed of all`, tokensPerS, "tokens/s"),
-      row(`${numStreams} at once: first token`, ttftMs, "ms"),
+      summaryRow(`${numStreams} at once: speed of all`, tokensPerS, "tokens/s"),
+      summaryRow(`${numStreams} at once: first token`, ttftMs, "ms"),
     ]),
   ];
   const head = `${machine.cpu}, ${machine.cores} cores, workerd ${machine.workerd}: ${model} over HTTP. Medians.`;

@@ -13,8 +13,8 @@ import { questionOf, sseData, streamAnswer, tokensPerS } from "./chat-client.ts"
 import { MEASURING_OPTIONS, parseCount, runCommand, say, writeJson } from "./command.ts";
 import { assertQuiet, describeMachine } from "./machine.ts";
 import { RESULT_VERSION, type SessionResults } from "./results.ts";
-import { pairedRatios, type Summary, summarize } from "./statistics.ts";
-import { textTable } from "./table.ts";
+import { pairedRatios, summarize } from "./statistics.ts";
+import { summaryRow, textTable } from "./table.ts";
 
 const HELP = `Usage: npm run bench:sessions -- [options]
 
@@ -250,22 +250,16 @@ function resultsOf(
 function report(results: SessionResults): string {
   const { machine, model, promptTokens, restoredTtftMs, recomputedTtftMs, residentTtftMs, speedup } = results;
   const { streams, togetherSpeedup } = results;
-  const row = (label: string, { median, q1, q3 }: Summary, unit: string) => [
-    label,
-    String(median),
-    `[${q1} … ${q3}]`,
-    unit,
-  ];
   const rows = [
-    row("prompt", promptTokens, "tokens"),
-    row("first token, restored from storage", restoredTtftMs, "ms"),
-    row("first token, computed again", recomputedTtftMs, "ms"),
-    row("first token, still in memory", residentTtftMs, "ms"),
-    row("computed again ÷ restored", speedup, "×"),
+    summaryRow("prompt", promptTokens, "tokens"),
+    summaryRow("first token, restored from storage", restoredTtftMs, "ms"),
+    summaryRow("first token, computed again", recomputedTtftMs, "ms"),
+    summaryRow("first token, still in memory", residentTtftMs, "ms"),
+    summaryRow("computed again ÷ restored", speedup, "×"),
     ...streams.map(({ numSessions, tokensPerS }) =>
-      row(`${numSessions} at once: speed of all`, tokensPerS, "tokens/s"),
+      summaryRow(`${numSessions} at once: speed of all`, tokensPerS, "tokens/s"),
     ),
-    row("together ÷ alone", togetherSpeedup, "×"),
+    summaryRow("together ÷ alone", togetherSpeedup, "×"),
   ];
   const head = `${machine.cpu}, ${machine.cores} cores, workerd ${machine.workerd}: next turn of ${model}, over HTTP. Medians.`;
   return `${head}\n${textTable(["measure", "median", "quartiles", "unit"], rows)}`;

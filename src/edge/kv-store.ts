@@ -31,6 +31,9 @@ export interface KvRows {
   blocks: ({ index: number; hash: string } & KvRow)[];
 }
 
+/** As a query gives it. A type, since only that has the index signature of one. */
+type StoredRow = { hash: string } & Pick<KvRow, keyof KvRow>;
+
 export class KvStore {
   readonly #storage: DurableObjectStorage;
   readonly #sql: SqlStorage;
@@ -112,12 +115,11 @@ export class KvStore {
 
   #read(place: KvPlace, tokens: Int32Array<ArrayBuffer>): Uint8Array | null {
     const row = this.#sql
-      .exec("SELECT hash, checksum, tokens, bytes FROM kv_block WHERE block_index = ?", place.index)
+      .exec<StoredRow>("SELECT hash, checksum, tokens, bytes FROM kv_block WHERE block_index = ?", place.index)
       .toArray()[0];
     // Of another text, or of none: the next save replaces it.
     if (row === undefined || row.hash !== place.hash) return null;
-    const { checksum, tokens: ids, bytes: content } = row as unknown as KvRow;
-    const bytes = openRow(place, tokens, { tokens: ids, bytes: content, checksum });
+    const bytes = openRow(place, tokens, row);
     if (bytes === null) {
       console.error("A kept KV block is damaged; it and those behind it are dropped and computed again.");
       // Those were not looked at, and damage rarely comes alone.

@@ -8,6 +8,7 @@
 import type { ChatMessage, GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
 import type { MaybePromise } from "./backend.ts";
 import type { KvSource } from "./kv-archive.ts";
+import type { SchedulerStats } from "./scheduler-stats.ts";
 
 export interface LanguageModel {
   readonly id: string;
@@ -64,7 +65,7 @@ export interface Generation {
   transcript(): Transcript;
 }
 
-export interface EngineStats {
+export interface EngineStats extends SchedulerStats {
   numRunning: number;
   numWaiting: number;
   numBlocks: number;
@@ -75,13 +76,4 @@ export interface EngineStats {
   numUnsaved: number;
   /** Tokens whose keys and values came from an archive. */
   numRestoredTokens: number;
-  prefixQueriedTokens: number;
-  prefixHitTokens: number;
-  numPreemptions: number;
-  numSteps: number;
-  /** Drafts included. */
-  numStepTokens: number;
-  /** Tokens that were guessed and verified, and those of them that were right. */
-  numDraftedTokens: number;
-  numAcceptedTokens: number;
 }

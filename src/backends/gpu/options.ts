@@ -3,6 +3,7 @@ import { type KvPrecision, type KvShape, layerBlockBytes } from "../../../kernel
 import { SPLIT_KEYS } from "../../../kernels-gpu/attention/tile.ts";
 import { OUTPUT_WORDS } from "../../../kernels-gpu/sampling/outputs.ts";
 import type { ModelSpec } from "../../model/model-spec.ts";
+import { LOGIT_BIAS_MAX } from "../../serving/validate-batch.ts";
 
 export interface GpuOptions {
   /** Tokens of a KV block. Default 16. */
@@ -27,8 +28,6 @@ export const DECODE_ROWS_MAX = 4;
 const OUTPUTS_MAX = 64;
 /** Penalised and biased tokens of one turn, at least. */
 const ADJUSTMENTS_MIN = 65_536;
-/** Biases of one request, as `validate-batch.ts` allows them. */
-const BIASES_MAX = 1024;
 
 /** WebGPU does not say how much memory a GPU has, so that more has to be asked for. */
 const KV_BYTES_DEFAULT = 4 * 1024 ** 3;
@@ -72,7 +71,7 @@ export function planGpu(spec: ModelSpec, options: GpuOptions = {}): GpuPlan {
     maxBatchSequences,
     contextLength,
     maxOutputs: OUTPUTS_MAX,
-    maxAdjustments: Math.max(ADJUSTMENTS_MIN, contextLength + BIASES_MAX),
+    maxAdjustments: Math.max(ADJUSTMENTS_MIN, contextLength + LOGIT_BIAS_MAX),
     maxDecodeRows,
     maxDecodeItems: maxDecodeRows * Math.ceil(contextLength / SPLIT_KEYS),
     tableBlocks: Math.ceil(contextLength / blockTokens),
