@@ -33,6 +33,7 @@ pub struct Activations {
     /// vector meet.
     pub quants16: *const i16,
     /// [2 · cols] bytes of workspace: one row of quants cut in two.
+    #[cfg_attr(not(target_feature = "relaxed-simd"), allow(dead_code))] // Part of the layout in every set.
     pub planes: *mut u8,
 }
 

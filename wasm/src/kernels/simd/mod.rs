@@ -14,6 +14,7 @@ mod register_tile;
 #[cfg(target_feature = "relaxed-simd")]
 mod relaxed_tile;
 mod rows;
+mod scales;
 
 pub use attention::attend;
 pub use matmul::matmul;

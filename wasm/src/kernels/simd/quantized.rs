@@ -1,21 +1,18 @@
-//! What a tile needs of each quantised type: its weight vectors and its scales. See `block_format.rs` for the bytes.
+//! What a tile needs of each quantised type: its weight vectors, and its scales by their kind. See `block_format.rs` for the bytes.
 
-use super::lanes::{ZERO, load_halves, multiply_add};
+use super::lanes::{ZERO, multiply_add};
+use super::scales::*;
 use crate::block_format::{Format, IQ4_CODEBOOK, SpanLayout};
 use crate::kernels::ActBlock;
 use core::arch::wasm32::*;
-
-/// Integer scales of a sub-block as floats, for 4 rows: an element is `factors.0 · scale[half] · (quant − OFFSET) +
-/// factors.1 · min[half]`.
-pub struct Scales {
-    pub scale: [v128; 2],
-    pub min: [v128; 2],
-}
 
 pub trait Quantized {
     const LAYOUT: SpanLayout;
     /// Subtracted from every quant as it is stored, a power of two or 0.
     const OFFSET: u32 = 0;
+    /// What quants are centered by where sums of them must fit 16 bits; added again where it is not the offset.
+    #[cfg(all(target_feature = "relaxed-simd", not(feature = "dot32")))]
+    const CENTER: u32 = Self::OFFSET;
     /// Whether elements have a min.
     const HAS_MIN: bool = false;
     /// Each 16 elements have their own scale and min.
@@ -54,6 +51,7 @@ pub trait Quantized {
     ///
     /// # Safety
     /// As `vectors`.
+    #[allow(dead_code)] // As `ScaleKind::pair_scales`.
     unsafe fn pair_scales(sub: *const u8) -> [v128; 2];
 
     /// Of the scales and of the mins.
@@ -106,32 +104,33 @@ pub unsafe fn splat(value: *const f32) -> v128 {
     unsafe { v128_load32_splat(value as *const u32) }
 }
 
-/// Constants of the inner loops, read from memory: V8 makes a literal anew, in three instructions, at every use.
-pub struct Constants([v128; 9]);
+/// Masks of the inner loops by the bits that they leave, read from memory: V8 makes a literal anew, in three instructions,
+/// at every use.
+pub struct Constants {
+    low4: v128,
+    low5: v128,
+    low3: v128,
+    bits34: v128,
+    low6: v128,
+    bits01: v128,
+    bits23: v128,
+    bits45: v128,
+    bit5: v128,
+}
 
 #[repr(align(16))]
-struct ConstantTable([[u32; 4]; 9]);
-/// Bytes of what is left of a byte by a mask.
-const fn bytes(mask: u8) -> [u32; 4] {
-    [u32::from_ne_bytes([mask; 4]); 4]
-}
-static CONSTANTS: ConstantTable = ConstantTable([
-    bytes(0x0f),
-    bytes(0x1f),
-    bytes(0x07),
-    bytes(0x18),
-    bytes(0x3f),
-    bytes(0x03),
-    bytes(0x0c),
-    bytes(0x30),
-    bytes(0x20),
+struct MaskTable([[u8; 16]; 9]);
+static MASKS: MaskTable = MaskTable([
+    [0x0f; 16], [0x1f; 16], [0x07; 16], [0x18; 16], [0x3f; 16], [0x03; 16], [0x0c; 16], [0x30; 16], [0x20; 16],
 ]);
 
 impl Constants {
     #[inline(always)]
     pub fn read() -> Constants {
         // SAFETY: the table has nine vectors; volatile, or the compiler would put the literals back.
-        Constants(core::array::from_fn(|i| unsafe { (&raw const CONSTANTS.0[i] as *const v128).read_volatile() }))
+        let mask = |i: usize| unsafe { (&raw const MASKS.0[i] as *const v128).read_volatile() };
+        let [low4, low5, low3, bits34, low6, bits01, bits23, bits45, bit5] = core::array::from_fn(mask);
+        Constants { low4, low5, low3, bits34, low6, bits01, bits23, bits45, bit5 }
     }
 }
 
@@ -142,16 +141,15 @@ unsafe fn stored(sub: *const u8, vector: usize) -> v128 {
 
 #[inline(always)]
 unsafe fn nibbles(sub: *const u8, c: &Constants) -> [v128; 8] {
-    let low = c.0[0];
     core::array::from_fn(|i| {
         let bytes = unsafe { stored(sub, i % 4) };
-        v128_and(if i < 4 { bytes } else { u16x8_shr(bytes, 4) }, low)
+        v128_and(if i < 4 { bytes } else { u16x8_shr(bytes, 4) }, c.low4)
     })
 }
 
 #[inline(always)]
 unsafe fn five_bits(sub: *const u8, c: &Constants) -> [v128; 8] {
-    let [_, low5, low3, bits34, _, _, _, _, bit5] = c.0;
+    let &Constants { low5, low3, bits34, bit5, .. } = c;
     let v: [v128; 5] = core::array::from_fn(|i| unsafe { stored(sub, i) });
     let q = v.map(|v| v128_and(v, low5));
     let low = |v| v128_and(u16x8_shr(v, 5), low3);
@@ -166,7 +164,7 @@ unsafe fn five_bits(sub: *const u8, c: &Constants) -> [v128; 8] {
 
 #[inline(always)]
 unsafe fn six_bits(sub: *const u8, c: &Constants) -> [v128; 8] {
-    let [_, _, _, _, low6, bits01, bits23, bits45, _] = c.0;
+    let &Constants { low6, bits01, bits23, bits45, .. } = c;
     let v: [v128; 6] = core::array::from_fn(|i| unsafe { stored(sub, i) });
     let q = v.map(|v| v128_and(v, low6));
     let joined = |a: v128, b: v128, c: v128| {
@@ -213,161 +211,6 @@ unsafe fn codebook(sub: *const u8, c: &Constants) -> [v128; 8] {
     unsafe { nibbles(sub, c) }.map(look_up)
 }
 
-/// The integer scales of a type, as `Quantized` wants them; `at` points to where a sub-block keeps them.
-trait ScaleKind {
-    unsafe fn scales(at: *const u8) -> Scales;
-    unsafe fn pair_scales(at: *const u8) -> [v128; 2];
-    unsafe fn factors(span: *const u8) -> (v128, v128);
-}
-
-#[inline(always)]
-fn both(v: v128) -> [v128; 2] {
-    [v; 2]
-}
-
-/// Lanes 0 … 3 as floats, and lanes 4 … 7.
-#[inline(always)]
-fn floats(words: v128) -> [v128; 2] {
-    [f32x4_convert_i32x4(i32x4_extend_low_i16x8(words)), f32x4_convert_i32x4(i32x4_extend_high_i16x8(words))]
-}
-
-/// Lanes 0 … 3 twice each, and lanes 4 … 7.
-#[inline(always)]
-fn twice(words: v128) -> [v128; 2] {
-    [i16x8_shuffle::<0, 0, 1, 1, 2, 2, 3, 3>(words, words), i16x8_shuffle::<4, 4, 5, 5, 6, 6, 7, 7>(words, words)]
-}
-
-/// f16 d and dmin of a 256-type, which is subtracted.
-#[inline(always)]
-unsafe fn half_factors(span: *const u8) -> (v128, v128) {
-    unsafe { (load_halves(span), f32x4_neg(load_halves(span.add(8)))) }
-}
-
-/// i16 scales of 4 rows.
-struct Words;
-impl ScaleKind for Words {
-    #[inline(always)]
-    unsafe fn scales(at: *const u8) -> Scales {
-        let scale = f32x4_convert_i32x4(unsafe { i32x4_load_extend_i16x4(at as *const i16) });
-        Scales { scale: both(scale), min: both(ZERO) }
-    }
-    #[inline(always)]
-    unsafe fn pair_scales(at: *const u8) -> [v128; 2] {
-        twice(unsafe { v128_load64_zero(at as *const u64) })
-    }
-    #[inline(always)]
-    unsafe fn factors(span: *const u8) -> (v128, v128) {
-        (unsafe { v128_load(span as *const v128) }, ZERO)
-    }
-}
-
-/// i16 scales of 4 rows and i16 mins.
-struct WordsAndMins;
-impl ScaleKind for WordsAndMins {
-    #[inline(always)]
-    unsafe fn scales(at: *const u8) -> Scales {
-        let min = f32x4_convert_i32x4(unsafe { i32x4_load_extend_i16x4(at.add(8) as *const i16) });
-        Scales { min: both(min), ..unsafe { Words::scales(at) } }
-    }
-    #[inline(always)]
-    unsafe fn pair_scales(at: *const u8) -> [v128; 2] {
-        unsafe { Words::pair_scales(at) }
-    }
-    #[inline(always)]
-    unsafe fn factors(span: *const u8) -> (v128, v128) {
-        unsafe { (v128_load(span as *const v128), v128_load(span.add(16) as *const v128)) }
-    }
-}
-
-/// The sum of the quants and the scale of each row, i16 both.
-struct SumsAndWords;
-impl ScaleKind for SumsAndWords {
-    #[inline(always)]
-    unsafe fn scales(at: *const u8) -> Scales {
-        let scale = f32x4_convert_i32x4(i32x4_shr(unsafe { v128_load(at as *const v128) }, 16));
-        Scales { scale: both(scale), min: both(ZERO) }
-    }
-    #[inline(always)]
-    unsafe fn pair_scales(_: *const u8) -> [v128; 2] {
-        both(ZERO)
-    }
-    #[inline(always)]
-    unsafe fn factors(span: *const u8) -> (v128, v128) {
-        unsafe { Words::factors(span) }
-    }
-}
-
-/// u8 scales of 4 rows and u8 mins.
-struct BytesAndMins;
-impl ScaleKind for BytesAndMins {
-    #[inline(always)]
-    unsafe fn scales(at: *const u8) -> Scales {
-        let [scale, min] = floats(unsafe { u16x8_load_extend_u8x8(at) });
-        Scales { scale: both(scale), min: both(min) }
-    }
-    #[inline(always)]
-    unsafe fn pair_scales(at: *const u8) -> [v128; 2] {
-        twice(unsafe { u16x8_load_extend_u8x8(at) })
-    }
-    #[inline(always)]
-    unsafe fn factors(span: *const u8) -> (v128, v128) {
-        unsafe { half_factors(span) }
-    }
-}
-
-/// i8 scales of the first half of 4 rows, and of the second.
-struct HalfBytes;
-impl ScaleKind for HalfBytes {
-    #[inline(always)]
-    unsafe fn scales(at: *const u8) -> Scales {
-        Scales { scale: floats(unsafe { i16x8_load_extend_i8x8(at as *const i8) }), min: both(ZERO) }
-    }
-    #[inline(always)]
-    unsafe fn pair_scales(at: *const u8) -> [v128; 2] {
-        twice(unsafe { i16x8_load_extend_i8x8(at as *const i8) })
-    }
-    #[inline(always)]
-    unsafe fn factors(span: *const u8) -> (v128, v128) {
-        (unsafe { load_halves(span) }, ZERO)
-    }
-}
-
-/// Bytes of a 4-bit scale and a 4-bit min of the first half of 4 rows, and of the second.
-struct HalfNibbles;
-impl ScaleKind for HalfNibbles {
-    #[inline(always)]
-    unsafe fn scales(at: *const u8) -> Scales {
-        let bytes = unsafe { u16x8_load_extend_u8x8(at) };
-        Scales { scale: floats(v128_and(bytes, u16x8_splat(15))), min: floats(u16x8_shr(bytes, 4)) }
-    }
-    #[inline(always)]
-    unsafe fn pair_scales(at: *const u8) -> [v128; 2] {
-        twice(v128_and(unsafe { u16x8_load_extend_u8x8(at) }, u16x8_splat(15)))
-    }
-    #[inline(always)]
-    unsafe fn factors(span: *const u8) -> (v128, v128) {
-        unsafe { half_factors(span) }
-    }
-}
-
-/// i8 scales of 4 rows.
-struct Bytes;
-impl ScaleKind for Bytes {
-    #[inline(always)]
-    unsafe fn scales(at: *const u8) -> Scales {
-        let words = i16x8_extend_low_i8x16(unsafe { v128_load32_zero(at as *const u32) });
-        Scales { scale: both(floats(words)[0]), min: both(ZERO) }
-    }
-    #[inline(always)]
-    unsafe fn pair_scales(at: *const u8) -> [v128; 2] {
-        twice(i16x8_extend_low_i8x16(unsafe { v128_load32_zero(at as *const u32) }))
-    }
-    #[inline(always)]
-    unsafe fn factors(span: *const u8) -> (v128, v128) {
-        unsafe { HalfBytes::factors(span) }
-    }
-}
-
 macro_rules! quantized {
     ($name:ident, $vectors:ident, $scales:ident, {$($item:tt)*}) => {
         #[allow(non_camel_case_types)]
@@ -407,6 +250,8 @@ quantized!(Q5_0, five_bits, Words, {
     const OFFSET: u32 = 16;
 });
 quantized!(Q5_1, five_bits, WordsAndMins, {
+    #[cfg(all(target_feature = "relaxed-simd", not(feature = "dot32")))]
+    const CENTER: u32 = 16;
     const HAS_MIN: bool = true;
 });
 quantized!(Q8_0, signed_bytes, SumsAndWords, {
@@ -425,6 +270,8 @@ quantized!(Q4_K, nibbles, BytesAndMins, {
     const HAS_MIN: bool = true;
 });
 quantized!(Q5_K, five_bits, BytesAndMins, {
+    #[cfg(all(target_feature = "relaxed-simd", not(feature = "dot32")))]
+    const CENTER: u32 = 16;
     const HAS_MIN: bool = true;
 });
 quantized!(Q6_K, six_bits, HalfBytes, {

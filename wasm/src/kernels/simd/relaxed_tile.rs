@@ -12,13 +12,14 @@
 
 use super::lanes::ZERO;
 use super::matmul::PANELS;
-use super::quantized::{Constants, Quantized, Scales, SpanSum, splat};
+use super::quantized::{Constants, Quantized, SpanSum, splat};
+use super::scales::Scales;
 use crate::block_format::{GROUP_ROWS, SUB_ELEMENTS};
 use crate::kernels::{ActBlock, Activations};
 use crate::matrix::Matrix;
 use core::arch::wasm32::*;
 
-/// Most tokens that share the unpacking of a sub-block: their activations stay in the first-level cache.
+/// Most tokens that share the unpacking of a sub-block: their activations stay in the nearest caches.
 const TILE_TOKENS: usize = 32;
 
 /// # Safety
@@ -245,25 +246,17 @@ fn add_sums(a: v128, b: v128) -> v128 {
     if cfg!(feature = "dot32") { i32x4_add(a, b) } else { i16x8_add(a, b) }
 }
 
-/// What quants are centered by, so that sums of them fit 16 bits: the type's offset, or for quants up to 31 without one their
-/// middle, which is added again.
-#[cfg(not(feature = "dot32"))]
-const fn center<Q: Quantized>() -> u32 {
-    if Q::OFFSET == 0 && Q::LAYOUT.quant_bytes == 80 { 16 } else { Q::OFFSET }
-}
-
 /// A sum in 16 bits without its offset times the scales, in 32 bits; `part` of `pair_sums` is what it was taken over.
 #[cfg(not(feature = "dot32"))]
 #[inline(always)]
 unsafe fn scaled<Q: Quantized>(sum: v128, x: *const ActBlock, part: usize, pairs: v128) -> v128 {
-    let center = center::<Q>();
-    if center == 0 {
+    if Q::CENTER == 0 {
         return i32x4_dot_i16x8(sum, pairs);
     }
     let inputs = unsafe { v128_load32_splat((&raw const (*x).pair_sums[part]) as *const u32) };
-    let centers = i16x8_shl(inputs, center.trailing_zeros());
+    let centers = i16x8_shl(inputs, Q::CENTER.trailing_zeros());
     let dots = i32x4_dot_i16x8(i16x8_sub(sum, centers), pairs);
-    if center == Q::OFFSET { dots } else { i32x4_add(dots, i32x4_dot_i16x8(centers, pairs)) }
+    if Q::CENTER == Q::OFFSET { dots } else { i32x4_add(dots, i32x4_dot_i16x8(centers, pairs)) }
 }
 
 /// A sum in 32 bits without its offset.
