@@ -4,8 +4,17 @@
  */
 import { UsageError } from "../model/errors.ts";
 import { format } from "./bar-chart.ts";
+import { runLabel } from "./benchmark-charts.ts";
 import { machineLine } from "./benchmark-page.ts";
-import type { EngineResults, MemoryResults, PeerResults, Results, ServerResults, SessionResults } from "./results.ts";
+import type {
+  EngineResults,
+  MemoryResults,
+  OriginResults,
+  PeerResults,
+  Results,
+  ServerResults,
+  SessionResults,
+} from "./results.ts";
 import type { Summary } from "./statistics.ts";
 import { markdownTable } from "./table.ts";
 
@@ -39,6 +48,7 @@ function partsOf(results: Results): string[] {
   if (results.kind === "memory") return [memoryPart(results)];
   if (results.kind === "server") return serverPart(results);
   if (results.kind === "sessions") return sessionsPart(results);
+  if (results.kind === "origin") return originPart(results);
   return [];
 }
 
@@ -115,5 +125,22 @@ function sessionsPart(results: SessionResults): string[] {
     `Sessions of \`${model}\` with a prompt of ${format(promptTokens.median)} tokens, over HTTP: ` +
       source(results, "npm run bench:sessions"),
     markdownTable(["", "median"], rows),
+  ];
+}
+
+function originPart(results: OriginResults): string[] {
+  const { model, label, settings, runs } = results;
+  const rows = runs.map((run) => {
+    const { outputTokensPerS, requestsPerS, ttftMs, tpotMs, failed } = run.metrics;
+    const times = [ttftMs?.p50, ttftMs?.p99, tpotMs?.p50, tpotMs?.p99].map((ms) =>
+      ms === undefined ? "–" : format(ms),
+    );
+    return [runLabel(run), format(outputTokensPerS), format(requestsPerS), ...times, String(failed)];
+  });
+  const head = ["requests", "output tokens/s", "requests/s", "TTFT p50, ms", "p99", "TPOT p50, ms", "p99", "failed"];
+  return [
+    `\`${model}\` at ${label} under load, ${settings.numPrompts} requests of ${settings.outputTokens} output tokens, by ` +
+      `vLLM's definitions: ${source(results, "npm run bench:origin")}`,
+    markdownTable(head, rows),
   ];
 }

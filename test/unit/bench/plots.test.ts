@@ -7,6 +7,7 @@ import { barChart, type Chart, format } from "../../../scripts/bench/bar-chart.t
 import { benchmarkPage } from "../../../scripts/bench/benchmark-page.ts";
 import { axisScale } from "../../../scripts/bench/chart-scale.ts";
 import { CEILINGS } from "../../../scripts/bench/kernel-report.ts";
+import { servingMetrics } from "../../../scripts/bench/load/serving-metrics.ts";
 import { readResults } from "../../../scripts/bench/read-results.ts";
 import { withBlock } from "../../../scripts/bench/readme-block.ts";
 import { RESULT_VERSION, type Results } from "../../../scripts/bench/results.ts";
@@ -107,6 +108,8 @@ describe("all kinds of results", () => {
   };
   const model = { name: "m-q4_0", sizeBytes: 1, isRandom: true };
   const tokens = (value: number) => ({ 1: one(value), 4: one(value), 16: one(value), 64: one(value) });
+  const outcome = { startMs: 0, queueMs: 0, ttftMs: 40, itlMs: [], promptTokens: 9, cachedTokens: null, error: null };
+  const metrics = servingMetrics({ outcomes: [{ ...outcome, latencyMs: 1000, outputTokens: 97 }], durationMs: 1000 });
   const results: Results[] = [
     {
       ...header,
@@ -170,6 +173,24 @@ describe("all kinds of results", () => {
       ],
       togetherSpeedup: one(3.2),
     },
+    {
+      ...header,
+      kind: "origin",
+      settings: { numPrompts: 100, outputTokens: 128 },
+      label: "origin",
+      model: "m-8b",
+      endpoint: "completions",
+      promptKind: "tokens",
+      goodput: null,
+      runs: [
+        {
+          ratePerS: null,
+          maxConcurrency: 64,
+          metrics,
+          samples: { startMs: [], ttftMs: [], e2elMs: [], outputTokens: [] },
+        },
+      ],
+    },
   ];
 
   test("become figures in the README, in place of the old ones", () => {
@@ -182,6 +203,7 @@ describe("all kinds of results", () => {
     expect(readme).toContain("| m-q4_0 | workerd, no AVX-VNNI | 456 | 123 | – | – | – | 50 % |");
     expect(readme).toContain("| restored from storage after a restart | 40 ms, 12.5 × sooner |");
     expect(readme).toContain("| 8 sessions answer at once | 640 tokens/s, 3.20 × as many |");
+    expect(readme).toContain("| 64 at once | 97 | 1 | 40 | 40 | 10 | 10 | 0 |");
     expect(withBlock(readme, results)).toBe(readme);
   });
 
@@ -192,7 +214,8 @@ describe("all kinds of results", () => {
     expect(page).toContain("Weights drawn from memory by one token");
     expect(page).toContain("m-demo, first token of a next turn, prompt of 930 tokens");
     expect(page).toContain("8 sessions");
-    expect(page.match(/Test CPU \(avx2\), 2 cores; Node 24.0.0, workerd 1.0; 2026-11-22\./g)).toHaveLength(4);
+    expect(page).toContain("m-8b at origin, time to the first token");
+    expect(page.match(/Test CPU \(avx2\), 2 cores; Node 24.0.0, workerd 1.0; 2026-11-22\./g)).toHaveLength(5);
     const ids = [...page.matchAll(/ id="([^"]+)"/g)].map((match) => match[1]);
     expect(new Set(ids).size).toBe(ids.length);
   });
