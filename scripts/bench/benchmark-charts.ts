@@ -1,5 +1,6 @@
 /** Which charts are drawn from which results. */
 import type { Chart } from "./bar-chart.ts";
+import { gpuCharts } from "./gpu/gpu-charts.ts";
 import { CEILINGS } from "./kernel-report.ts";
 import { MEASURES } from "./measures.ts";
 import type {
@@ -26,6 +27,7 @@ export function chartsOf(results: Results): Chart[] {
   if (results.kind === "memory") return [memoryChart(results)];
   if (results.kind === "sessions") return sessionCharts(results);
   if (results.kind === "origin") return originCharts(results);
+  if (results.kind === "gpu") return gpuCharts(results);
   return serverCharts(results);
 }
 

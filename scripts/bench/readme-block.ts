@@ -6,8 +6,10 @@ import { UsageError } from "../model/errors.ts";
 import { format } from "./bar-chart.ts";
 import { runLabel } from "./benchmark-charts.ts";
 import { machineLine } from "./benchmark-page.ts";
+import { decodesOf } from "./gpu/gpu-charts.ts";
 import type {
   EngineResults,
+  GpuResults,
   MemoryResults,
   OriginResults,
   PeerResults,
@@ -49,6 +51,7 @@ function partsOf(results: Results): string[] {
   if (results.kind === "server") return serverPart(results);
   if (results.kind === "sessions") return sessionsPart(results);
   if (results.kind === "origin") return originPart(results);
+  if (results.kind === "gpu") return gpuPart(results);
   return [];
 }
 
@@ -142,5 +145,24 @@ function originPart(results: OriginResults): string[] {
     `\`${model}\` at ${label} under load, ${settings.numPrompts} requests of ${settings.outputTokens} output tokens, by ` +
       `vLLM's definitions: ${source(results, "npm run bench:origin")}`,
     markdownTable(head, rows),
+  ];
+}
+
+function gpuPart(results: GpuResults): string[] {
+  const { sections, summary } = results;
+  const adapter = sections.adapter?.values.adapter as { device: string; description: string } | undefined;
+  const percent = (share: number | null) => (share === null ? "" : ` (${Math.round(100 * share)} %)`);
+  const rows = decodesOf(results).flatMap(([model, decode]) =>
+    decode.map(({ batch, contextTokens, tokensPerS, ofRead, stepMs }) => {
+      return [model, String(batch), format(contextTokens), `${format(tokensPerS)}${percent(ofRead)}`, format(stepMs)];
+    }),
+  );
+  const against = summary.againstTransformers.map(({ model, arm, times }) => `${model} ÷ \`${arm}\` ${format(times)}`);
+  const comparison = against.length === 0 ? [] : [`64 requests at once against transformers: ${against.join(", ")}.`];
+  const head = ["random weights", "sequences", "context", "decode, tokens/s (of the memory's speed)", "step, ms"];
+  return [
+    `The GPU engine on ${adapter?.device} ${adapter?.description}: ${source(results, "npm run bench:gpu")}`,
+    markdownTable(head, rows),
+    ...comparison,
   ];
 }

@@ -1,5 +1,7 @@
 /** The JSON documents in `docs/benchmarks/`: written by the benchmarks, read by the plots and the README. */
 import type { HostName } from "./engine-job.ts";
+import type { SectionResult } from "./gpu/section.ts";
+import type { GpuSummary } from "./gpu/summary.ts";
 import type { ServiceLevels } from "./load/goodput.ts";
 import type { PromptKind } from "./load/probe.ts";
 import type { ServingMetrics } from "./load/serving-metrics.ts";
@@ -142,6 +144,13 @@ export interface OriginResults extends ResultHeader {
   runs: OriginRun[];
 }
 
+/** `npm run bench:gpu`: by section; one that failed says why and has what it found before. */
+export interface GpuResults extends ResultHeader {
+  kind: "gpu";
+  sections: Record<string, SectionResult>;
+  summary: GpuSummary;
+}
+
 export type Results =
   | EngineResults
   | PeerResults
@@ -149,4 +158,5 @@ export type Results =
   | MemoryResults
   | ServerResults
   | SessionResults
-  | OriginResults;
+  | OriginResults
+  | GpuResults;
