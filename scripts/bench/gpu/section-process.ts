@@ -6,6 +6,11 @@ import { SECTIONS } from "./sections.ts";
 const order = JSON.parse(process.argv[2] ?? "{}") as SectionOrder;
 const section = SECTIONS.find(({ name }) => name === order.name);
 if (section === undefined) throw new Error(`There is no section '${order.name}'.`);
+// Whose parent is gone measures for nobody, and keeps the GPU from others: it ends with all that it started.
+let isOver = false;
+process.once("disconnect", () => {
+  if (!isOver) process.kill(-process.pid, "SIGKILL");
+});
 const deadlineMs = performance.now() + 1000 * order.budgetS;
 const send = (message: SectionMessage) => void process.send!(message);
 try {
@@ -22,4 +27,5 @@ try {
   send({ type, message: cause === undefined ? message : `${message} (${String(cause)})` });
   process.exitCode = 1;
 }
+isOver = true;
 process.disconnect();
