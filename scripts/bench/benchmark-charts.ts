@@ -1,5 +1,6 @@
 /** Which charts are drawn from which results. */
 import type { Chart } from "./bar-chart.ts";
+import { gpuCharts } from "./gpu/gpu-charts.ts";
 import { CEILINGS } from "./kernel-report.ts";
 import { MEASURES } from "./measures.ts";
 import type {
@@ -7,6 +8,8 @@ import type {
   EngineResults,
   KernelResults,
   MemoryResults,
+  OriginResults,
+  OriginRun,
   PeerResults,
   Results,
   ServerResults,
@@ -23,6 +26,8 @@ export function chartsOf(results: Results): Chart[] {
   if (results.kind === "kernels") return kernelCharts(results);
   if (results.kind === "memory") return [memoryChart(results)];
   if (results.kind === "sessions") return sessionCharts(results);
+  if (results.kind === "origin") return originCharts(results);
+  if (results.kind === "gpu") return gpuCharts(results);
   return serverCharts(results);
 }
 
@@ -165,4 +170,36 @@ function sessionCharts(results: SessionResults): Chart[] {
       })),
     },
   ];
+}
+
+function originCharts({ model, label, runs }: OriginResults): Chart[] {
+  const times = (title: string, of: "ttftMs" | "tpotMs"): Chart => ({
+    title: `${model} at ${label}, ${title}`,
+    unit: "ms",
+    series: ["median", "99 % are below"],
+    groups: runs.map((run) => {
+      const spread = run.metrics[of];
+      const bars = spread === null ? [] : [spread.p50, spread.p99].map((value, series) => ({ series, value }));
+      return { label: runLabel(run), bars };
+    }),
+  });
+  return [
+    {
+      title: `${model} at ${label}, output of all requests`,
+      unit: "tokens/s",
+      series: ["over HTTP"],
+      groups: runs.map((run) => ({
+        label: runLabel(run),
+        bars: [{ series: 0, value: run.metrics.outputTokensPerS }],
+      })),
+    },
+    times("time to the first token", "ttftMs"),
+    times("time per output token after it", "tpotMs"),
+  ];
+}
+
+export function runLabel({ ratePerS, maxConcurrency }: OriginRun): string {
+  const rate = ratePerS === null ? null : `${ratePerS}/s`;
+  const bound = maxConcurrency === null ? null : `${maxConcurrency} at once`;
+  return [rate, bound].filter((part) => part !== null).join(", ") || "all at once";
 }

@@ -10,6 +10,8 @@ const HEADINGS: Record<Results["kind"], { title: string; command: string }> = {
   memory: { title: "Memory of an isolate", command: "npm run bench:memory" },
   server: { title: "Over HTTP", command: "npm run bench:server" },
   sessions: { title: "Sessions", command: "npm run bench:sessions" },
+  gpu: { title: "The GPU engine", command: "npm run bench:gpu" },
+  origin: { title: "A server under load", command: "npm run bench:origin" },
 };
 
 /** Checked for contrast with text and background in both schemes, and apart for people who see fewer colours. */

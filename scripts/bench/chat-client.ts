@@ -76,16 +76,16 @@ export function tokensPerS(times: readonly StreamTimes[]): number {
   return (1000 * (numTokens - times.length)) / (lastMs - firstMs);
 }
 
-/** Data of each event of a stream. */
+/** Data of each event of a stream; each is one line, as every OpenAI-compatible server sends it. */
 export async function* sseData(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let text = "";
   for await (const bytes of body) {
-    const events = (text + decoder.decode(bytes, { stream: true })).split("\n\n");
-    text = events.pop() ?? "";
-    // A session's events have their id in front.
-    for (const line of events.flatMap((event) => event.split("\n"))) {
-      if (line.startsWith("data: ")) yield line.slice("data: ".length);
+    const lines = (text + decoder.decode(bytes, { stream: true })).split("\n");
+    text = lines.pop() ?? "";
+    for (const line of lines) {
+      // Other lines are ids, comments, and the empty one after an event.
+      if (line.startsWith("data:")) yield line.slice("data:".length).trim();
     }
   }
 }

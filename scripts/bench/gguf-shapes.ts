@@ -27,6 +27,27 @@ export const SHAPES = {
     ropeBase: 100_000,
     contextLength: 2048,
   },
+  /** Llama 3.2 1B and Llama 3.1 8B; the latter with a tied head, which changes no byte that a decode reads. */
+  "llama-1b": {
+    numLayers: 16,
+    dModel: 2048,
+    numHeads: 32,
+    numKvHeads: 8,
+    ffnDim: 8192,
+    vocabSize: 128_256,
+    ropeBase: 500_000,
+    contextLength: 131_072,
+  },
+  "llama-8b": {
+    numLayers: 32,
+    dModel: 4096,
+    numHeads: 32,
+    numKvHeads: 8,
+    ffnDim: 14_336,
+    vocabSize: 128_256,
+    ropeBase: 500_000,
+    contextLength: 131_072,
+  },
   /** For tests: every rule above applies, nothing takes time. */
   tiny: {
     numLayers: 4,
@@ -56,6 +77,7 @@ export type MatrixRole =
 type Mix = (role: MatrixRole, layer: number, numLayers: number) => GgmlTypeName;
 
 export const MIXES = {
+  f16: () => "F16",
   q4_0: () => "Q4_0",
   q8_0: () => "Q8_0",
   q4_k_m: (role, layer, numLayers) => {

@@ -9,6 +9,7 @@ import { benchCases } from "../../kernels-gpu/bench/cases.ts";
 import { adapterLabel } from "../../src/backends/gpu/adapter.ts";
 import { GpuDevice } from "../../src/backends/gpu/device.ts";
 import { parseCount, runCommand, say, writeJson } from "./command.ts";
+import { medianNs } from "./gpu/kernel-time.ts";
 import { textTable } from "./table.ts";
 
 const HELP = `Usage: npm run bench:gpu-kernels -- [options]
@@ -53,7 +54,7 @@ async function main(): Promise<void> {
     const label = adapterLabel(device.adapter);
     console.log(isSoftware ? `A CPU that plays a GPU (${label}): these are no GPU's numbers.` : label);
     const sizes = isSoftware ? SOFTWARE_SIZES : GPU_SIZES;
-    const time = (one: BenchCase) => medianNs(device, one, samples, sampleNs);
+    const time = (one: BenchCase) => medianNs(device, one, { samples, sampleNs });
 
     const copy = await copyCase(device, sizes.copyBytes);
     const copyRate = copy.bytes / (await time(copy));
@@ -81,18 +82,6 @@ async function main(): Promise<void> {
   } finally {
     device.destroy();
   }
-}
-
-/** Of one run of the kernel, in samples of as many runs as last long enough. The first warms up and sets that number. */
-async function medianNs(device: GpuDevice, one: BenchCase, samples: number, sampleNs: number): Promise<number> {
-  const run = async (count: number) =>
-    (await device.measure(Array.from({ length: count }, () => ({ kernel: one.kernel, workgroups: one.workgroups })))) /
-    count;
-  await run(1);
-  const count = Math.min(2000, Math.max(1, Math.ceil(sampleNs / Math.max(1, await run(1)))));
-  const times: number[] = [];
-  for (let i = 0; i < samples; i++) times.push(await run(count));
-  return times.sort((a, b) => a - b)[Math.floor(samples / 2)]!;
 }
 
 function release({ buffers }: BenchCase): void {

@@ -12,7 +12,7 @@ import { withBlock } from "./readme-block.ts";
 
 const HELP = `Usage: npm run bench:plots -- [--dir DIR] [--readme FILE]
 
-Writes DIR/index.html and the figures between the markers of the README from DIR/{peers,engine,kernels,memory,server,sessions}.json,
+Writes DIR/index.html and the figures between the markers of the README from DIR/{peers,engine,kernels,memory,server,sessions,origin,gpu}.json,
 as far as they are there. To measure anew: \`npm run bench -- --json docs/benchmarks/engine.json\`, and so on.
 
   --dir DIR      where the results are (default: docs/benchmarks)

@@ -15,10 +15,26 @@ export interface RandomModel {
   seed: number;
 }
 
-/** llama.cpp's LLAMA_FTYPE, which names the quantization of a whole file. */
-const FILE_TYPE: Record<MixName, number> = { q4_0: 2, q8_0: 7, q4_k_m: 15 };
+/** GGUF's default. */
+const ALIGNMENT_BYTES = 32;
 
-export function randomGguf({ shape: shapeName, mix, seed }: RandomModel): Uint8Array<ArrayBuffer> {
+/** llama.cpp's LLAMA_FTYPE, which names the quantization of a whole file. */
+const FILE_TYPE: Record<MixName, number> = { f16: 1, q4_0: 2, q8_0: 7, q4_k_m: 15 };
+
+export function randomGguf(model: RandomModel): Uint8Array<ArrayBuffer> {
+  const uniform = uniformSource(model.seed);
+  return writeModel(model, (type, numElements, deviation) => randomBlocks(type, numElements, deviation, uniform));
+}
+
+/** The header of such a file alone: its tensors are listed where they would lie. For models too large to be written. */
+export function randomGgufHeader(model: RandomModel): Uint8Array<ArrayBuffer> {
+  return writeModel(model, null);
+}
+
+type MakeWeights = (type: GgmlTypeName, numElements: number, deviation: number) => Uint8Array;
+
+/** @param make null = no weights */
+function writeModel({ shape: shapeName, mix }: RandomModel, make: MakeWeights | null): Uint8Array<ArrayBuffer> {
   const shape: ModelShape = SHAPES[shapeName];
   const headDim = shape.dModel / shape.numHeads;
   const vocabulary = dummyVocabulary(shape.vocabSize);
@@ -46,17 +62,17 @@ export function randomGguf({ shape: shapeName, mix, seed }: RandomModel): Uint8A
       ["tokenizer.ggml.eos_token_id", u32(vocabulary.endOfTextId)],
       ["tokenizer.ggml.add_bos_token", bool(false)],
     ],
-    tensors: randomTensors(shape, mix, uniformSource(seed)),
+    tensors: make === null ? placedTensors(shape, mix) : randomTensors(shape, mix, make),
   });
 }
 
 /** In the order of llama.cpp's converters; the LM head is tied to the embeddings. */
-function randomTensors(shape: ModelShape, mix: MixName, uniform: () => number): WriterTensor[] {
+function randomTensors(shape: ModelShape, mix: MixName, make: MakeWeights): WriterTensor[] {
   const { dModel, ffnDim, numLayers } = shape;
   const kvDim = (dModel / shape.numHeads) * shape.numKvHeads;
   const matrix = (prefix: string, role: MatrixRole, layer: number, cols: number, rows: number): WriterTensor => {
     const type = matrixType(mix, role, layer, numLayers, cols);
-    const data = randomBlocks(type, cols * rows, 1 / Math.sqrt(cols), uniform);
+    const data = make(type, cols * rows, 1 / Math.sqrt(cols));
     return { name: `${prefix}${role}.weight`, type, dims: [cols, rows], data };
   };
   const ones = (name: string): WriterTensor => {
@@ -79,6 +95,19 @@ function randomTensors(shape: ModelShape, mix: MixName, uniform: () => number): 
     );
   }
   return [...tensors, ones("output_norm")];
+}
+
+/** Without data, at the offsets that they have with it. */
+function placedTensors(shape: ModelShape, mix: MixName): WriterTensor[] {
+  let offsetBytes = 0;
+  return randomTensors(shape, mix, () => new Uint8Array(0)).map((tensor) => {
+    const type = tensor.type as GgmlTypeName;
+    const placed = { ...tensor, data: new Uint8Array(0), offsetBytes };
+    const numElements = tensor.dims.reduce((product, dim) => product * dim, 1);
+    const sizeBytes = (numElements / GGML_BLOCK[type].elements) * GGML_BLOCK[type].bytes;
+    offsetBytes = Math.ceil((offsetBytes + sizeBytes) / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
+    return placed;
+  });
 }
 
 /** "Q5_0×166 Q4_K×16 …": matrices of each type, most frequent first. */

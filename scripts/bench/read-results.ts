@@ -4,7 +4,16 @@ import { join } from "node:path";
 import { CommandError } from "../model/errors.ts";
 import { RESULT_VERSION, type Results } from "./results.ts";
 
-const KINDS: readonly Results["kind"][] = ["peers", "engine", "kernels", "memory", "server", "sessions"];
+const KINDS: readonly Results["kind"][] = [
+  "peers",
+  "engine",
+  "kernels",
+  "memory",
+  "server",
+  "sessions",
+  "origin",
+  "gpu",
+];
 
 /** `KIND.json` for each kind that was measured. @throws CommandError for a file of another version */
 export function readResults(folder: string): Results[] {

@@ -4,8 +4,19 @@
  */
 import { UsageError } from "../model/errors.ts";
 import { format } from "./bar-chart.ts";
+import { runLabel } from "./benchmark-charts.ts";
 import { machineLine } from "./benchmark-page.ts";
-import type { EngineResults, MemoryResults, PeerResults, Results, ServerResults, SessionResults } from "./results.ts";
+import { decodesOf } from "./gpu/gpu-charts.ts";
+import type {
+  EngineResults,
+  GpuResults,
+  MemoryResults,
+  OriginResults,
+  PeerResults,
+  Results,
+  ServerResults,
+  SessionResults,
+} from "./results.ts";
 import type { Summary } from "./statistics.ts";
 import { markdownTable } from "./table.ts";
 
@@ -39,6 +50,8 @@ function partsOf(results: Results): string[] {
   if (results.kind === "memory") return [memoryPart(results)];
   if (results.kind === "server") return serverPart(results);
   if (results.kind === "sessions") return sessionsPart(results);
+  if (results.kind === "origin") return originPart(results);
+  if (results.kind === "gpu") return gpuPart(results);
   return [];
 }
 
@@ -115,5 +128,41 @@ function sessionsPart(results: SessionResults): string[] {
     `Sessions of \`${model}\` with a prompt of ${format(promptTokens.median)} tokens, over HTTP: ` +
       source(results, "npm run bench:sessions"),
     markdownTable(["", "median"], rows),
+  ];
+}
+
+function originPart(results: OriginResults): string[] {
+  const { model, label, settings, runs } = results;
+  const rows = runs.map((run) => {
+    const { outputTokensPerS, requestsPerS, ttftMs, tpotMs, failed } = run.metrics;
+    const times = [ttftMs?.p50, ttftMs?.p99, tpotMs?.p50, tpotMs?.p99].map((ms) =>
+      ms === undefined ? "–" : format(ms),
+    );
+    return [runLabel(run), format(outputTokensPerS), format(requestsPerS), ...times, String(failed)];
+  });
+  const head = ["requests", "output tokens/s", "requests/s", "TTFT p50, ms", "p99", "TPOT p50, ms", "p99", "failed"];
+  return [
+    `\`${model}\` at ${label} under load, ${settings.numPrompts} requests of ${settings.outputTokens} output tokens, by ` +
+      `vLLM's definitions: ${source(results, "npm run bench:origin")}`,
+    markdownTable(head, rows),
+  ];
+}
+
+function gpuPart(results: GpuResults): string[] {
+  const { sections, summary } = results;
+  const adapter = sections.adapter?.values.adapter as { device: string; description: string } | undefined;
+  const percent = (share: number | null) => (share === null ? "" : ` (${Math.round(100 * share)} %)`);
+  const rows = decodesOf(results).flatMap(([model, decode]) =>
+    decode.map(({ batch, contextTokens, tokensPerS, ofRead, stepMs }) => {
+      return [model, String(batch), format(contextTokens), `${format(tokensPerS)}${percent(ofRead)}`, format(stepMs)];
+    }),
+  );
+  const against = summary.againstTransformers.map(({ model, arm, times }) => `${model} ÷ \`${arm}\` ${format(times)}`);
+  const comparison = against.length === 0 ? [] : [`64 requests at once against transformers: ${against.join(", ")}.`];
+  const head = ["random weights", "sequences", "context", "decode, tokens/s (of the memory's speed)", "step, ms"];
+  return [
+    `The GPU engine on ${adapter?.device} ${adapter?.description}: ${source(results, "npm run bench:gpu")}`,
+    markdownTable(head, rows),
+    ...comparison,
   ];
 }

@@ -1,5 +1,11 @@
 /** The JSON documents in `docs/benchmarks/`: written by the benchmarks, read by the plots and the README. */
 import type { HostName } from "./engine-job.ts";
+import type { SectionResult } from "./gpu/section.ts";
+import type { GpuSummary } from "./gpu/summary.ts";
+import type { ServiceLevels } from "./load/goodput.ts";
+import type { PromptKind } from "./load/probe.ts";
+import type { ServingMetrics } from "./load/serving-metrics.ts";
+import type { Endpoint } from "./load/stream-request.ts";
 import type { Machine } from "./machine.ts";
 import type { EngineMeasures } from "./measure-engine.ts";
 import type { Summary } from "./statistics.ts";
@@ -118,4 +124,39 @@ export interface SessionResults extends ResultHeader {
   togetherSpeedup: Summary;
 }
 
-export type Results = EngineResults | PeerResults | KernelResults | MemoryResults | ServerResults | SessionResults;
+export interface OriginRun {
+  /** null = all at once, and no bound. */
+  ratePerS: number | null;
+  maxConcurrency: number | null;
+  metrics: ServingMetrics;
+  /** Of the completed requests, in the order of sending. */
+  samples: Record<"startMs" | "ttftMs" | "e2elMs" | "outputTokens", number[]>;
+}
+
+/** `npm run bench:origin`: a server under load, over HTTP. `machine` is the client's. */
+export interface OriginResults extends ResultHeader {
+  kind: "origin";
+  label: string;
+  model: string;
+  endpoint: Endpoint;
+  promptKind: PromptKind;
+  goodput: ServiceLevels | null;
+  runs: OriginRun[];
+}
+
+/** `npm run bench:gpu`: by section; one that failed says why and has what it found before. */
+export interface GpuResults extends ResultHeader {
+  kind: "gpu";
+  sections: Record<string, SectionResult>;
+  summary: GpuSummary;
+}
+
+export type Results =
+  | EngineResults
+  | PeerResults
+  | KernelResults
+  | MemoryResults
+  | ServerResults
+  | SessionResults
+  | OriginResults
+  | GpuResults;

@@ -49,6 +49,8 @@ export class GpuDevice {
   /** Subgroup operations, with the number of the subgroup as WGSL's `subgroup_id`. */
   readonly hasSubgroups: boolean;
   readonly hasTimestamps: boolean;
+  /** Arithmetic in f16; storage of halves needs nothing. */
+  readonly hasShaderF16: boolean;
   /** Tiles of f16 multiplied by tensor cores with sums in f32. */
   readonly hasSubgroupMatrix: boolean;
   /** Threads of a subgroup, where the adapter has one size only; else null. */
@@ -66,8 +68,8 @@ export class GpuDevice {
     this.limits = device.limits;
     this.hasSubgroups = device.features.has("subgroups") && gpu.wgslLanguageFeatures.has("subgroup_id");
     this.hasTimestamps = device.features.has("timestamp-query");
-    this.hasSubgroupMatrix =
-      device.features.has("shader-f16") && hasF16Tiles(adapter) && device.features.has(SUBGROUP_MATRIX);
+    this.hasShaderF16 = device.features.has("shader-f16");
+    this.hasSubgroupMatrix = this.hasShaderF16 && hasF16Tiles(adapter) && device.features.has(SUBGROUP_MATRIX);
     const { subgroupMinSize, subgroupMaxSize } = adapter.info;
     this.subgroupSize = subgroupMinSize !== undefined && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : null;
     this.lost = device.lost.then(({ reason, message }) => `${reason}: ${message}`);

@@ -30,14 +30,14 @@ import { Forward } from "./forward.ts";
 import { type GpuOptions, type GpuPlan, layOutStep, planGpu } from "./options.ts";
 import { GpuSampler } from "./sampler.ts";
 import { StepBuffer } from "./step-buffer.ts";
-import { WeightLoader } from "./weights.ts";
+import { type MatrixFiller, WeightLoader } from "./weights.ts";
 
 export interface GpuLoadArguments {
   /** Owned by the backend from then on. */
   device: GpuDevice;
-  /** From `readGguf` and `specFromGguf`; the data is read to its end. */
+  /** From `readGguf` and `specFromGguf`; the data is read to its end. A function makes weights up instead. */
   header: GgufHeader;
-  data: GgufData;
+  data: GgufData | MatrixFiller;
   spec: ModelSpec;
   options?: GpuOptions;
 }
@@ -103,7 +103,8 @@ export class GpuBackend implements Omit<Backend, "readBlock"> {
     const ropeTables = new Map<RopeSpec, GPUBuffer>();
     const nothing = device.buffer("nothing", 16);
     const forward = new Forward({ device, spec, arena, step, ropeTables, nothing }, loader);
-    await loader.load(header, data);
+    if (typeof data === "function") await loader.fill(data);
+    else await loader.load(header, data);
     for (const { rope, factors } of ropes) {
       const table = ropeTable(rope, factors && loader.numbers(factors), plan.contextLength);
       ropeTables.set(rope, device.bufferOf("rope", table));

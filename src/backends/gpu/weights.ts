@@ -39,6 +39,9 @@ interface WantedVector {
   roles: { role: RoleTensor; first: number }[];
 }
 
+/** Gives a matrix weights that no file has: for measurements. */
+export type MatrixFiller = (device: GpuDevice, matrix: GpuMatrix) => Promise<void>;
+
 export class WeightLoader {
   readonly #device: GpuDevice;
   readonly #matrices: WantedMatrix[] = [];
@@ -120,6 +123,13 @@ export class WeightLoader {
       wanted.delete(tensor.name);
     }
     if (wanted.size > 0) throw new Error(`The file is not the one of the spec: it lacks ${[...wanted].join(", ")}.`);
+  }
+
+  /** Instead of `load`: matrices as `fillMatrix` makes them, all vectors ones. @throws Error where tensors are kept on the CPU */
+  async fill(fillMatrix: MatrixFiller): Promise<void> {
+    if (this.#kept.size > 0) throw new Error(`Without a file there are no numbers of ${[...this.#kept].join(", ")}.`);
+    for (const { matrix } of this.#matrices) await fillMatrix(this.#device, matrix);
+    for (const { buffer } of this.#vectors) this.#device.upload(buffer, new Float32Array(buffer.size / 4).fill(1));
   }
 
   #wantedNames(): Set<string> {

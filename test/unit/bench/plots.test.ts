@@ -6,7 +6,9 @@ import { describe, expect, test } from "vitest";
 import { barChart, type Chart, format } from "../../../scripts/bench/bar-chart.ts";
 import { benchmarkPage } from "../../../scripts/bench/benchmark-page.ts";
 import { axisScale } from "../../../scripts/bench/chart-scale.ts";
+import { summarizeGpu } from "../../../scripts/bench/gpu/summary.ts";
 import { CEILINGS } from "../../../scripts/bench/kernel-report.ts";
+import { servingMetrics } from "../../../scripts/bench/load/serving-metrics.ts";
 import { readResults } from "../../../scripts/bench/read-results.ts";
 import { withBlock } from "../../../scripts/bench/readme-block.ts";
 import { RESULT_VERSION, type Results } from "../../../scripts/bench/results.ts";
@@ -107,7 +109,21 @@ describe("all kinds of results", () => {
   };
   const model = { name: "m-q4_0", sizeBytes: 1, isRandom: true };
   const tokens = (value: number) => ({ 1: one(value), 4: one(value), 16: one(value), 64: one(value) });
+  const outcome = { startMs: 0, queueMs: 0, ttftMs: 40, itlMs: [], promptTokens: 9, cachedTokens: null, error: null };
+  const metrics = servingMetrics({ outcomes: [{ ...outcome, latencyMs: 1000, outputTokens: 97 }], durationMs: 1000 });
+  const section = (values: Record<string, unknown>) => ({ status: "done" as const, seconds: 1, values });
+  const decode = [
+    { batch: 8, contextTokens: 1024, tokensPerS: 900, stepMs: 8.9, p99StepMs: 9, gbPerS: 2000, ofRead: 0.5 },
+  ];
+  const sections = {
+    adapter: section({ adapter: { device: "Test GPU", description: "driver 1" } }),
+    ceilings: section({ readGbPerS: 4000 }),
+    "llama-8b f16": section({ decode, serving: { outputTokensPerS: 3000 } }),
+    "transformers llama-8b": section({ "one-at-a-time": { outputTokensPerS: 30 } }),
+    kernels: section({ times: [{ name: "gemv F16", gbPerS: 3000, ofRead: 0.75 }] }),
+  };
   const results: Results[] = [
+    { ...header, kind: "gpu", sections, summary: summarizeGpu(sections) },
     {
       ...header,
       kind: "peers",
@@ -170,6 +186,24 @@ describe("all kinds of results", () => {
       ],
       togetherSpeedup: one(3.2),
     },
+    {
+      ...header,
+      kind: "origin",
+      settings: { numPrompts: 100, outputTokens: 128 },
+      label: "origin",
+      model: "m-8b",
+      endpoint: "completions",
+      promptKind: "tokens",
+      goodput: null,
+      runs: [
+        {
+          ratePerS: null,
+          maxConcurrency: 64,
+          metrics,
+          samples: { startMs: [], ttftMs: [], e2elMs: [], outputTokens: [] },
+        },
+      ],
+    },
   ];
 
   test("become figures in the README, in place of the old ones", () => {
@@ -182,6 +216,10 @@ describe("all kinds of results", () => {
     expect(readme).toContain("| m-q4_0 | workerd, no AVX-VNNI | 456 | 123 | – | – | – | 50 % |");
     expect(readme).toContain("| restored from storage after a restart | 40 ms, 12.5 × sooner |");
     expect(readme).toContain("| 8 sessions answer at once | 640 tokens/s, 3.20 × as many |");
+    expect(readme).toContain("The GPU engine on Test GPU driver 1:");
+    expect(readme).toContain("| llama-8b f16 | 8 | 1,024 | 900 (50 %) | 8.9 |");
+    expect(readme).toContain("llama-8b f16 ÷ `one-at-a-time` 100.");
+    expect(readme).toContain("| 64 at once | 97 | 1 | 40 | 40 | 10 | 10 | 0 |");
     expect(withBlock(readme, results)).toBe(readme);
   });
 
@@ -192,7 +230,10 @@ describe("all kinds of results", () => {
     expect(page).toContain("Weights drawn from memory by one token");
     expect(page).toContain("m-demo, first token of a next turn, prompt of 930 tokens");
     expect(page).toContain("8 sessions");
-    expect(page.match(/Test CPU \(avx2\), 2 cores; Node 24.0.0, workerd 1.0; 2026-11-22\./g)).toHaveLength(4);
+    expect(page).toContain("llama-8b: decode of so many sequences at a context");
+    expect(page).toContain("memory read in one stream");
+    expect(page).toContain("m-8b at origin, time to the first token");
+    expect(page.match(/Test CPU \(avx2\), 2 cores; Node 24.0.0, workerd 1.0; 2026-11-22\./g)).toHaveLength(6);
     const ids = [...page.matchAll(/ id="([^"]+)"/g)].map((match) => match[1]);
     expect(new Set(ids).size).toBe(ids.length);
   });
