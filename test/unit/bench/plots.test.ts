@@ -169,6 +169,15 @@ describe("all kinds of results", () => {
         { numSessions: 8, tokensPerS: one(640) },
       ],
       togetherSpeedup: one(3.2),
+      larger: {
+        model: "m-135m",
+        isRandom: true,
+        promptTokens: one(990),
+        restoredTtftMs: one(400),
+        recomputedTtftMs: one(9000),
+        residentTtftMs: one(250),
+        speedup: one(22.5),
+      },
     },
   ];
 
@@ -181,6 +190,8 @@ describe("all kinds of results", () => {
     expect(readme).toContain("| m-q4_0 | other | 200 (we: 2.00 ×) | 40 (we: 3.00 ×) |");
     expect(readme).toContain("| m-q4_0 | workerd, no AVX-VNNI | 456 | 123 | – | – | – | 50 % |");
     expect(readme).toContain("| restored from storage after a restart | 40 ms, 12.5 × sooner |");
+    expect(readme).toContain("The same of `m-135m`, random weights, with a prompt of 990 tokens:");
+    expect(readme).toContain("| restored from storage after a restart | 400 ms, 22.5 × sooner |");
     expect(readme).toContain("| 8 sessions answer at once | 640 tokens/s, 3.20 × as many |");
     expect(withBlock(readme, results)).toBe(readme);
   });
@@ -191,6 +202,7 @@ describe("all kinds of results", () => {
     expect(page).toContain("m-q4_0: prefill");
     expect(page).toContain("Weights drawn from memory by one token");
     expect(page).toContain("m-demo, first token of a next turn, prompt of 930 tokens");
+    expect(page).toContain("m-135m, first token of a next turn, prompt of 990 tokens");
     expect(page).toContain("8 sessions");
     expect(page.match(/Test CPU \(avx2\), 2 cores; Node 24.0.0, workerd 1.0; 2026-11-22\./g)).toHaveLength(4);
     const ids = [...page.matchAll(/ id="([^"]+)"/g)].map((match) => match[1]);
