@@ -2,15 +2,23 @@
  * The Worker in workerd with nothing in front of it. `wrangler dev` puts a proxy there that a deployed Worker does not
  * have, and that takes longer than a cached turn.
  */
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { convertV4MiniflareOptions, Miniflare, Response } from "miniflare";
 import { KERNEL_SETS } from "../../src/backends/cpu/kernel-set.ts";
+import { type ModelManifest, manifestKey, modelFileKey } from "../../src/model/catalog.ts";
+import { readGgufHeader } from "../../src/model/gguf-reader.ts";
+import { specFromGguf } from "../../src/model/spec-from-gguf.ts";
+import { fileSource } from "../model/file-source.ts";
 import { ROOT } from "../model/paths.ts";
+import type { BenchModel } from "./models.ts";
 
 export interface BareServer {
   url: string;
+  /** Beside the demo, under its name. */
+  add(model: BenchModel): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -61,5 +69,31 @@ export async function startBareServer(persistTo: string, variables: Record<strin
   });
   const miniflare = new Miniflare(options);
   const url = (await miniflare.ready).href.replace(/\/$/, "");
-  return { url, stop: () => miniflare.dispose() };
+  const add = async (model: BenchModel) => {
+    const bucket = await miniflare.getR2Bucket("MODELS");
+    const manifest = await manifestOf(model);
+    await bucket.put(modelFileKey(manifest), await readFile(model.path));
+    await bucket.put(manifestKey(manifest.id), JSON.stringify(manifest));
+  };
+  return { url, add, stop: () => miniflare.dispose() };
+}
+
+async function manifestOf({ name, path, sizeBytes }: BenchModel): Promise<ModelManifest> {
+  const header = await readGgufHeader(fileSource(path));
+  return {
+    id: name,
+    name,
+    description: null,
+    file: `${name}.gguf`,
+    sizeBytes,
+    sha256: createHash("sha256")
+      .update(await readFile(path))
+      .digest("hex"),
+    contextLength: specFromGguf(header, path).contextLength,
+    parameters: null,
+    quantization: null,
+    architecture: null,
+    license: null,
+    createdAt: null,
+  };
 }

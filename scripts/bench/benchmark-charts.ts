@@ -14,6 +14,7 @@ import type {
   Results,
   ServerResults,
   SessionResults,
+  SessionWaits,
 } from "./results.ts";
 import type { Summary } from "./statistics.ts";
 
@@ -146,20 +147,25 @@ function serverCharts({ model, coldFirstTokenMs, streams }: ServerResults): Char
   ];
 }
 
-function sessionCharts(results: SessionResults): Chart[] {
-  const { model, promptTokens, recomputedTtftMs, restoredTtftMs, residentTtftMs, streams } = results;
+function waitChart({ model, promptTokens, recomputedTtftMs, restoredTtftMs, residentTtftMs }: SessionWaits): Chart {
   const waits: [string, Summary][] = [
     ["computed again", recomputedTtftMs],
     ["restored", restoredTtftMs],
     ["still in memory", residentTtftMs],
   ];
+  return {
+    title: `${model}, first token of a next turn, prompt of ${promptTokens.median} tokens`,
+    unit: "ms",
+    series: ["over HTTP"],
+    groups: waits.map(([label, summary]) => ({ label, bars: [bar(0, summary)] })),
+  };
+}
+
+function sessionCharts(results: SessionResults): Chart[] {
+  const { model, larger, streams } = results;
   return [
-    {
-      title: `${model}, first token of a next turn, prompt of ${promptTokens.median} tokens`,
-      unit: "ms",
-      series: ["over HTTP"],
-      groups: waits.map(([label, summary]) => ({ label, bars: [bar(0, summary)] })),
-    },
+    waitChart(results),
+    ...(larger === undefined ? [] : [waitChart(larger)]),
     {
       title: `${model}, tokens of all sessions that answer at once`,
       unit: "tokens/s",

@@ -16,6 +16,7 @@ import type {
   Results,
   ServerResults,
   SessionResults,
+  SessionWaits,
 } from "./results.ts";
 import type { Summary } from "./statistics.ts";
 import { markdownTable } from "./table.ts";
@@ -111,14 +112,19 @@ function serverPart(results: ServerResults): string[] {
   ];
 }
 
-function sessionsPart(results: SessionResults): string[] {
-  const { model, promptTokens, restoredTtftMs, recomputedTtftMs, residentTtftMs, speedup } = results;
-  const { streams, togetherSpeedup } = results;
+function waitRows({ restoredTtftMs, recomputedTtftMs, residentTtftMs, speedup }: SessionWaits): string[][] {
   const ms = ({ median }: Summary) => `${format(median)} ms`;
-  const rows = [
+  return [
     ["first token of a next turn, computed again", ms(recomputedTtftMs)],
     ["restored from storage after a restart", `${ms(restoredTtftMs)}, ${speedup.median.toFixed(1)} × sooner`],
     ["still in memory", ms(residentTtftMs)],
+  ];
+}
+
+function sessionsPart(results: SessionResults): string[] {
+  const { model, promptTokens, larger, streams, togetherSpeedup } = results;
+  const rows = [
+    ...waitRows(results),
     ...streams.map(({ numSessions, tokensPerS }) => [
       numSessions === 1 ? "one session answers" : `${numSessions} sessions answer at once`,
       `${format(tokensPerS.median)} tokens/s${numSessions === 1 ? "" : `, ${togetherSpeedup.median.toFixed(2)} × as many`}`,
@@ -128,6 +134,15 @@ function sessionsPart(results: SessionResults): string[] {
     `Sessions of \`${model}\` with a prompt of ${format(promptTokens.median)} tokens, over HTTP: ` +
       source(results, "npm run bench:sessions"),
     markdownTable(["", "median"], rows),
+    ...(larger === undefined ? [] : largerPart(larger)),
+  ];
+}
+
+function largerPart(larger: SessionWaits & { isRandom: boolean }): string[] {
+  const weights = larger.isRandom ? ", random weights" : "";
+  return [
+    `The same of \`${larger.model}\`${weights}, with a prompt of ${format(larger.promptTokens.median)} tokens:`,
+    markdownTable(["", "median"], waitRows(larger)),
   ];
 }
 

@@ -107,17 +107,23 @@ export interface ServerResults extends ResultHeader {
   streams: { numStreams: number; tokensPerS: Summary; ttftMs: Summary }[];
 }
 
-/** `npm run bench:sessions`: the first token of a next turn, and the speed of sessions that answer at once. */
-export interface SessionResults extends ResultHeader {
-  kind: "sessions";
+/** The first token of a next turn. */
+export interface SessionWaits {
   model: string;
   promptTokens: Summary;
   restoredTtftMs: Summary;
   recomputedTtftMs: Summary;
-  /** Of the sessions that were restored, a turn later: blocks still in the pool. */
+  /** Of the sessions that were restored, their next turn: blocks still in the pool. */
   residentTtftMs: Summary;
   /** Recomputed ÷ restored, of sessions with the same history. */
   speedup: Summary;
+}
+
+/** `npm run bench:sessions`: the first token of a next turn, and the speed of sessions that answer at once. */
+export interface SessionResults extends ResultHeader, SessionWaits {
+  kind: "sessions";
+  /** Of a larger model beside the demo, where one was measured. */
+  larger?: SessionWaits & { isRandom: boolean };
   /** One session, and several at once: tokens of all. */
   streams: { numSessions: number; tokensPerS: Summary }[];
   /** Together ÷ alone, of the same round. */

@@ -12,7 +12,8 @@ import { type BareServer, startBareServer } from "./bare-server.ts";
 import { questionOf, sseData, streamAnswer, tokensPerS } from "./chat-client.ts";
 import { MEASURING_OPTIONS, parseCount, runCommand, say, writeJson } from "./command.ts";
 import { assertQuiet, describeMachine } from "./machine.ts";
-import { RESULT_VERSION, type SessionResults } from "./results.ts";
+import { type BenchModel, benchModels, demoModel, randomModel } from "./models.ts";
+import { RESULT_VERSION, type SessionResults, type SessionWaits } from "./results.ts";
 import { pairedRatios, summarize } from "./statistics.ts";
 import { summaryRow, textTable } from "./table.ts";
 
@@ -23,6 +24,8 @@ first token of each session's next turn is timed: restored from storage, and rec
 together, in turn.
 
   --json FILE     write the results there as well
+  --model FILE    measure the first token of this .gguf model, too, with half as many sessions, 2 at least; "random" = random
+                  weights in the shape of SmolLM2-135M as Q4_0
   --tokens N      tokens of the history, about (default: 920; the demo's context is 1024)
   --sessions N    sessions of each kind (default: 8)
   --together N    sessions that answer at once (default: 8)
@@ -31,16 +34,19 @@ together, in turn.
   --busy-ok       measure even where other work keeps the machine busy
   --help          this text`;
 
-const MODEL = "runnel-demo";
+const DEMO = "runnel-demo";
 const SENTENCE = "The KV cache keeps the keys and values of all tokens so far. ";
 const NEXT = "Why?";
 /** So that a history is not one message. */
 const NUM_MESSAGES = 4;
+/** What a turn has to save is saved by then. */
+const SAVED_MS = 300;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       ...MEASURING_OPTIONS,
+      model: { type: "string" },
       tokens: { type: "string", default: "920" },
       sessions: { type: "string", default: "8" },
       together: { type: "string", default: "8" },
@@ -59,28 +65,12 @@ async function main(): Promise<void> {
   const rounds = parseCount("--rounds", values.rounds, 100);
   assertQuiet(values["busy-ok"]);
 
-  const persistTo = mkdtempSync(join(tmpdir(), "runnel-bench-sessions-"));
-  try {
-    const [restoring, recomputing] = await served(persistTo, {}, async ({ url }) => {
-      const numSentences = await sentencesFor(url, tokens);
-      const make = async () => {
-        const ids: string[] = [];
-        while (ids.length < numSessions) ids.push(await sessionWith(url, numSentences));
-        return ids;
-      };
-      return [await make(), await make()];
-    });
-    say(`${2 * numSessions} sessions have their history`);
-    const [restored, resident] = await served(persistTo, {}, async ({ url }) => {
-      await warm(url);
-      return [await nextTurns(url, restoring!), await nextTurns(url, restoring!)];
-    });
-    const recomputed = await served(persistTo, { SESSION_KV_DAYS: "0" }, async ({ url }) => {
-      await warm(url);
-      return nextTurns(url, recomputing!);
-    });
+  const [larger] = values.model === undefined ? [] : benchModels([values.model].filter(isFile), randomModels);
+
+  const results = await inFolder(async (persistTo): Promise<SessionResults> => {
+    const waits = await measureWaits(persistTo, demoModel(), tokens, numSessions);
     const speeds = await served(persistTo, { SESSION_KV_DAYS: "0" }, async ({ url }) => {
-      await warm(url);
+      await warm(url, DEMO);
       const speeds: Speeds = { alone: [], together: [] };
       for (let round = 0; round < rounds; round++) {
         speeds.alone.push(await speedOf(url, 1, 1000 * (1 + round), answer));
@@ -88,17 +78,87 @@ async function main(): Promise<void> {
       }
       return speeds;
     });
-    const results = resultsOf({ restored: restored!, resident: resident!, recomputed, speeds }, together, {
-      tokens,
-      sessions: numSessions,
-      answer,
-      rounds,
-    });
-    console.log(report(results));
-    if (values.json !== undefined) writeJson(values.json, results);
+    return {
+      version: RESULT_VERSION,
+      kind: "sessions",
+      takenAt: new Date().toISOString(),
+      machine: describeMachine(),
+      settings: { tokens, sessions: numSessions, answer, rounds },
+      ...waits,
+      streams: [
+        { numSessions: 1, tokensPerS: summarize(speeds.alone) },
+        { numSessions: together, tokensPerS: summarize(speeds.together) },
+      ],
+      togetherSpeedup: summarize(pairedRatios(speeds.together, speeds.alone)),
+    };
+  });
+  if (larger !== undefined) {
+    const numLarger = Math.max(2, numSessions >> 1);
+    const waits = await inFolder((persistTo) => measureWaits(persistTo, larger, tokens, numLarger));
+    results.larger = { ...waits, isRandom: larger.isRandom };
+  }
+  console.log(report(results));
+  if (values.json !== undefined) writeJson(values.json, results);
+}
+
+function isFile(model: string): boolean {
+  return model !== "random";
+}
+
+function randomModels(): BenchModel[] {
+  return [randomModel("q4_0")];
+}
+
+async function inFolder<T>(run: (persistTo: string) => Promise<T>): Promise<T> {
+  const persistTo = mkdtempSync(join(tmpdir(), "runnel-bench-sessions-"));
+  try {
+    return await run(persistTo);
   } finally {
     rmSync(persistTo, { recursive: true, force: true });
   }
+}
+
+/** The sessions of one model, restored and still in memory, and as many that are computed again. */
+async function measureWaits(
+  persistTo: string,
+  benched: BenchModel,
+  tokens: number,
+  numSessions: number,
+): Promise<SessionWaits> {
+  const model = benched.name;
+  const [restoring, recomputing] = await served(persistTo, {}, async ({ url, add }) => {
+    if (model !== DEMO) await add(benched);
+    const numSentences = await sentencesFor(url, model, tokens);
+    const make = async () => {
+      const ids: string[] = [];
+      while (ids.length < numSessions) ids.push(await sessionWith(url, model, numSentences));
+      return ids;
+    };
+    return [await make(), await make()];
+  });
+  say(`${2 * numSessions} sessions of ${model} have their history`);
+  const restored: Turn[] = [];
+  const resident: Turn[] = [];
+  await served(persistTo, {}, async ({ url }) => {
+    await warm(url, model);
+    for (const id of restoring!) {
+      restored.push(await turn(url, id, NEXT));
+      // In a pool for few, the next session would take this one's place.
+      await pause(SAVED_MS);
+      resident.push(await turn(url, id, NEXT));
+      await pause(SAVED_MS);
+    }
+  });
+  const recomputed: Turn[] = [];
+  await served(persistTo, { SESSION_KV_DAYS: "0" }, async ({ url }) => {
+    await warm(url, model);
+    for (const id of recomputing!) recomputed.push(await turn(url, id, NEXT));
+  });
+  return waitsOf(model, { restored, resident, recomputed });
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 interface Turn {
@@ -123,34 +183,28 @@ async function served<T>(
   }
 }
 
-async function sentencesFor(url: string, tokens: number): Promise<number> {
+async function sentencesFor(url: string, model: string, tokens: number): Promise<number> {
   const promptTokens = async (numSentences: number) => {
-    const body = { model: MODEL, messages: [{ role: "user", content: SENTENCE.repeat(numSentences) }], max_tokens: 1 };
-    const response = await post(`${url}/v1/chat/completions`, body);
+    const messages = [{ role: "user", content: SENTENCE.repeat(numSentences) }];
+    const response = await post(`${url}/v1/chat/completions`, { model, messages, max_tokens: 1 });
     return ((await response.json()) as { usage: { prompt_tokens: number } }).usage.prompt_tokens;
   };
   const [few, many] = [await promptTokens(1), await promptTokens(21)];
   return Math.floor(tokens / ((many - few) / 20));
 }
 
-async function sessionWith(url: string, numSentences: number): Promise<string> {
-  const { id } = (await (await post(`${url}/v1/sessions`, { model: MODEL })).json()) as { id: string };
+async function sessionWith(url: string, model: string, numSentences: number): Promise<string> {
+  const { id } = (await (await post(`${url}/v1/sessions`, { model })).json()) as { id: string };
   for (let i = 0; i < NUM_MESSAGES; i++) await turn(url, id, SENTENCE.repeat(Math.floor(numSentences / NUM_MESSAGES)));
   return id;
 }
 
 /** Loads the engine and gets its hot functions compiled. */
-async function warm(url: string): Promise<void> {
+async function warm(url: string, model: string): Promise<void> {
   for (let i = 0; i < 3; i++) {
     const messages = [{ role: "user", content: `${i} ${SENTENCE.repeat(20)}` }];
-    await (await post(`${url}/v1/chat/completions`, { model: MODEL, messages, max_tokens: 32 })).text();
+    await (await post(`${url}/v1/chat/completions`, { model, messages, max_tokens: 32 })).text();
   }
-}
-
-async function nextTurns(url: string, ids: readonly string[]): Promise<Turn[]> {
-  const turns: Turn[] = [];
-  for (const id of ids) turns.push(await turn(url, id, NEXT));
-  return turns;
 }
 
 interface Speeds {
@@ -162,7 +216,7 @@ interface Speeds {
 async function speedOf(url: string, numSessions: number, firstSeed: number, numTokens: number): Promise<number> {
   const seeds = Array.from({ length: numSessions }, (_, i) => firstSeed + i);
   const ids = await Promise.all(
-    seeds.map(async () => ((await (await post(`${url}/v1/sessions`, { model: MODEL })).json()) as { id: string }).id),
+    seeds.map(async () => ((await (await post(`${url}/v1/sessions`, { model: DEMO })).json()) as { id: string }).id),
   );
   const answers = seeds.map((seed, i) =>
     streamAnswer(`${url}/v1/sessions/${ids[i]}/messages`, { content: questionOf(seed) }, seed, numTokens),
@@ -208,15 +262,10 @@ interface Measured {
   restored: Turn[];
   resident: Turn[];
   recomputed: Turn[];
-  speeds: Speeds;
 }
 
 /** Numbers of a cache that did not work would be numbers of something else. */
-function resultsOf(
-  { restored, resident, recomputed, speeds }: Measured,
-  together: number,
-  settings: Record<string, number>,
-): SessionResults {
+function waitsOf(model: string, { restored, resident, recomputed }: Measured): SessionWaits {
   for (const [kind, turns] of Object.entries({ restored, resident })) {
     const cold = turns.find(({ promptTokens, cachedTokens }) => cachedTokens < 0.95 * promptTokens);
     if (cold === undefined) continue;
@@ -228,41 +277,39 @@ function resultsOf(
   if (warm !== undefined) throw new CommandError(`A session to be recomputed had ${warm.cachedTokens} tokens cached.`);
   const ttft = (turns: Turn[]) => turns.map(({ ttftMs }) => ttftMs);
   return {
-    version: RESULT_VERSION,
-    kind: "sessions",
-    takenAt: new Date().toISOString(),
-    machine: describeMachine(),
-    settings,
-    model: MODEL,
+    model,
     promptTokens: summarize(restored.map(({ promptTokens }) => promptTokens)),
     restoredTtftMs: summarize(ttft(restored)),
     recomputedTtftMs: summarize(ttft(recomputed)),
     residentTtftMs: summarize(ttft(resident)),
     speedup: summarize(pairedRatios(ttft(recomputed), ttft(restored))),
-    streams: [
-      { numSessions: 1, tokensPerS: summarize(speeds.alone) },
-      { numSessions: together, tokensPerS: summarize(speeds.together) },
-    ],
-    togetherSpeedup: summarize(pairedRatios(speeds.together, speeds.alone)),
   };
 }
 
-function report(results: SessionResults): string {
-  const { machine, model, promptTokens, restoredTtftMs, recomputedTtftMs, residentTtftMs, speedup } = results;
-  const { streams, togetherSpeedup } = results;
-  const rows = [
+function waitRows({ promptTokens, restoredTtftMs, recomputedTtftMs, residentTtftMs, speedup }: SessionWaits) {
+  return [
     summaryRow("prompt", promptTokens, "tokens"),
     summaryRow("first token, restored from storage", restoredTtftMs, "ms"),
     summaryRow("first token, computed again", recomputedTtftMs, "ms"),
     summaryRow("first token, still in memory", residentTtftMs, "ms"),
     summaryRow("computed again ÷ restored", speedup, "×"),
+  ];
+}
+
+function report(results: SessionResults): string {
+  const { machine, model, larger, streams, togetherSpeedup } = results;
+  const rows = [
+    ...waitRows(results),
     ...streams.map(({ numSessions, tokensPerS }) =>
       summaryRow(`${numSessions} at once: speed of all`, tokensPerS, "tokens/s"),
     ),
     summaryRow("together ÷ alone", togetherSpeedup, "×"),
   ];
+  const columns = ["measure", "median", "quartiles", "unit"];
   const head = `${machine.cpu}, ${machine.cores} cores, workerd ${machine.workerd}: next turn of ${model}, over HTTP. Medians.`;
-  return `${head}\n${textTable(["measure", "median", "quartiles", "unit"], rows)}`;
+  const parts = [head, textTable(columns, rows)];
+  if (larger !== undefined) parts.push(`\n${larger.model}:`, textTable(columns, waitRows(larger)));
+  return parts.join("\n");
 }
 
 await runCommand("bench:sessions", main);

@@ -14,6 +14,8 @@ export type { SessionInfo, SessionMessage, SessionSummary } from "../protocol/se
 export interface EventStream {
   /** Next event, or null at the end. A rejection ends the stream, too. */
   next(): Promise<GenerateEvent | null>;
+  /** The next event where it is here already, else null: whoever writes takes them all for one write. */
+  poll?(): GenerateEvent | null;
   /** The client is gone: stop generating. Must not throw; a `next()` that is waiting settles soon. */
   cancel(): void;
 }

@@ -1,6 +1,7 @@
 /**
- * An event stream as a streamed response, pulled by the client: each pull takes events until one has text and writes
- * that, so the engine runs only as fast as somebody reads, and a reader that goes away is noticed at once.
+ * An event stream as a streamed response, pulled by the client: each pull takes events until one has text, and what else
+ * is here already, and writes that, so the engine runs only as fast as somebody reads, and a reader that goes away is
+ * noticed at once.
  *
  * While the engine is silent a pull writes the encoder's keep-alive instead and leaves the event it waits for to the
  * next pull; nothing is ever written that was not pulled.
@@ -40,7 +41,12 @@ class AnswerSource {
   #cancellation: Cancellation | null = null;
   /** Asked for and not yet taken: it outlives a pull that wrote a keep-alive. */
   #next: Promise<GenerateEvent | null> | null = null;
-  #stopTimer = () => {};
+  /** Since when a pull has waited for it. */
+  #waitingSinceMs = 0;
+  /** Of the pull that waits. */
+  #onSilence = () => {};
+  /** One timer serves many waits, because tokens come every millisecond: one that rings too early is wound again. */
+  #stopTimer: (() => void) | null = null;
 
   constructor(events: EventStream, encoder: StreamEncoder, context: StreamContext) {
     this.#events = events;
@@ -51,7 +57,7 @@ class AnswerSource {
   start(controller: Controller): void {
     const { signal } = this.#context;
     this.#cancellation = new Cancellation(this.#events, signal, () => {
-      this.#stopTimer();
+      this.#endTimer();
       controller.error(signal.reason);
     });
   }
@@ -68,7 +74,11 @@ class AnswerSource {
         }
         if (event === null) this.#encoder.end();
         else text = this.#encoder.encode(event);
-        if (event === null || event.type === "done" || event.type === "error") return this.#close(controller, text);
+        if (isLast(event)) return this.#close(controller, text);
+      }
+      for (let event = this.#poll(); event !== null; event = this.#poll()) {
+        text += this.#encoder.encode(event);
+        if (isLast(event)) return this.#close(controller, text);
       }
       controller.enqueue(textEncoder.encode(text));
     } catch (cause) {
@@ -79,11 +89,12 @@ class AnswerSource {
   }
 
   cancel(): void {
-    this.#stopTimer();
+    this.#endTimer();
     this.#cancellation!.cancel();
   }
 
   #close(controller: Controller, lastText: string): void {
+    this.#endTimer();
     this.#cancellation!.finish();
     if (lastText !== "") controller.enqueue(textEncoder.encode(lastText));
     controller.close();
@@ -91,25 +102,49 @@ class AnswerSource {
     controller.byobRequest?.respond(0);
   }
 
+  /** Not while `next` is under way: the event it brings comes first. */
+  #poll(): GenerateEvent | null {
+    return this.#next === null ? (this.#events.poll?.() ?? null) : null;
+  }
+
   #eventOrSilence(): Promise<GenerateEvent | null | typeof SILENCE> {
     this.#next ??= this.#events.next();
     const next = this.#next;
+    this.#waitingSinceMs = this.#context.clock.nowMs();
+    if (this.#stopTimer === null) this.#windTimer(KEEP_ALIVE_MS);
     return new Promise((resolve, reject) => {
-      this.#stopTimer = this.#context.clock.after(KEEP_ALIVE_MS, () => resolve(SILENCE));
-      const settle = () => {
-        this.#stopTimer();
-        this.#next = null;
-      };
+      this.#onSilence = () => resolve(SILENCE);
       next.then(
         (event) => {
-          settle();
+          this.#next = null;
           resolve(event);
         },
         (cause) => {
-          settle();
+          this.#next = null;
           reject(cause);
         },
       );
     });
   }
+
+  #windTimer(delayMs: number): void {
+    const { clock } = this.#context;
+    this.#stopTimer = clock.after(delayMs, () => {
+      this.#stopTimer = null;
+      // Nobody waits: the next pull winds it.
+      if (this.#next === null) return;
+      const silentMs = clock.nowMs() - this.#waitingSinceMs;
+      if (silentMs >= KEEP_ALIVE_MS) this.#onSilence();
+      else this.#windTimer(KEEP_ALIVE_MS - Math.max(0, silentMs));
+    });
+  }
+
+  #endTimer(): void {
+    this.#stopTimer?.();
+    this.#stopTimer = null;
+  }
+}
+
+function isLast(event: GenerateEvent | null): boolean {
+  return event === null || event.type === "done" || event.type === "error";
 }

@@ -72,6 +72,7 @@ export function eventsFrom(bytes: ReadableStream<Uint8Array>): EventStream {
       }
       return queue.shift() ?? null;
     },
+    poll: () => queue.shift() ?? null,
     // The stream may be closed or broken already; either way nothing is left to stop.
     cancel: () => void reader.cancel().catch(() => {}),
   };

@@ -3,6 +3,7 @@
  * anew in mid-answer breaks the connection, and the next one goes on where the last one ended.
  */
 import type { EventStream } from "../api/model-service.ts";
+import type { GenerateEvent } from "../protocol/generate.ts";
 
 /** In a row without an event between: an object that does not come back is no passing fault. */
 const REOPENS_MAX = 3;
@@ -22,16 +23,19 @@ export function resumingEvents(first: EventStream, reopen: (numRead: number) => 
     return event;
   }
 
+  function count(event: GenerateEvent): GenerateEvent {
+    numReopens = 0;
+    numRead++;
+    hasEnded = event.type === "done" || event.type === "error";
+    return event;
+  }
+
   return {
     next: async () => {
       for (;;) {
         try {
           const event = await nextOf(current);
-          if (event === null) return null;
-          numReopens = 0;
-          numRead++;
-          hasEnded = event.type === "done" || event.type === "error";
-          return event;
+          return event === null ? null : count(event);
         } catch (cause) {
           if (isCancelled) return null;
           if (numReopens++ === REOPENS_MAX) throw cause;
@@ -39,6 +43,10 @@ export function resumingEvents(first: EventStream, reopen: (numRead: number) => 
           if (isCancelled) current.cancel();
         }
       }
+    },
+    poll: () => {
+      const event = hasEnded ? null : (current.poll?.() ?? null);
+      return event === null ? null : count(event);
     },
     cancel: () => {
       isCancelled = true;

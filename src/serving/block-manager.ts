@@ -5,7 +5,8 @@
  * Invariants, checked by `checkInvariants`:
  *  - a block's reference count is the number of tables it is in; with 0 it is free, and free blocks keep their content
  *    and their place in the prefix index until they are taken for something else;
- *  - a block in the prefix index is full and is never written again (`prepareWrite` copies it or takes it out first);
+ *  - a block in the prefix index is full, or the tail of a sequence that ended, and is never written again while it is
+ *    there (`prepareWrite` copies it or takes it out first, `takeTail` takes it out);
  *  - a content is indexed once: a table that computed the same block a second time is moved to the first (`commit`).
  *    So whoever holds a block holds its indexed parent too, a parent always becomes free with or after its children,
  *    and, as tables are released from their end, the least-recently-used order evicts the tail of a chain first.
@@ -28,6 +29,9 @@ export interface PrefixMatch {
   /** How many of these are free, and so have to be counted against the free blocks when the match is taken. */
   numFree: number;
   blocks: Int32Array;
+  /** The block whose first `numTailTokens` tokens come next; NO_BLOCK where there is none. */
+  tail: number;
+  numTailTokens: number;
 }
 
 export interface BlockManagerOptions {
@@ -59,7 +63,13 @@ export class BlockManager {
     this.#index = new PrefixIndex(numBlocks, blockTokens, hash);
     this.prefixCache = prefixCache;
     this.#scratch = new Int32Array(blockTokens);
-    this.#match = { numBlocks: 0, numFree: 0, blocks: new Int32Array(numBlocks) };
+    this.#match = {
+      numBlocks: 0,
+      numFree: 0,
+      blocks: new Int32Array(numBlocks),
+      tail: NO_BLOCK,
+      numTailTokens: 0,
+    };
   }
 
   get numFreeBlocks(): number {
@@ -84,16 +94,29 @@ export class BlockManager {
     const match = this.#match;
     match.numBlocks = 0;
     match.numFree = 0;
+    match.tail = NO_BLOCK;
+    match.numTailTokens = 0;
     if (!this.prefixCache) return match;
     const numBlocksMax = Math.min(Math.floor(numTokensMax / this.blockTokens), this.numBlocks);
     let parent = NO_BLOCK;
     for (let i = 0; i < numBlocksMax; i++) {
-      parent = this.#index.find(salt, parent, this.#readBlock(source, i));
-      if (parent === NO_BLOCK) break;
+      const block = this.#index.find(salt, parent, this.#readBlock(source, i));
+      if (block === NO_BLOCK) break;
+      parent = block;
       if (this.#pool.refCount(parent) === 0) match.numFree++;
       match.blocks[match.numBlocks++] = parent;
     }
+    this.#matchTail(match, source, salt, numTokensMax);
     return match;
+  }
+
+  #matchTail(match: PrefixMatch, source: TokenSource, salt: string, numTokensMax: number): void {
+    const numLeft = Math.min(numTokensMax - match.numBlocks * this.blockTokens, this.blockTokens);
+    if (numLeft <= 0) return;
+    const tokens = this.#readBlock(source, match.numBlocks, numLeft);
+    const parent = match.numBlocks === 0 ? NO_BLOCK : match.blocks[match.numBlocks - 1]!;
+    match.tail = this.#index.findTail(salt, parent, tokens);
+    if (match.tail !== NO_BLOCK) match.numTailTokens = this.#index.numShared(match.tail, tokens);
   }
 
   /** A new table that begins with the matched blocks. */
@@ -105,6 +128,33 @@ export class BlockManager {
     }
     table.numIndexed = match.numBlocks;
     return table;
+  }
+
+  /**
+   * Adds the matched tail to a table that was just opened with the match, where nobody else has it: whoever takes it goes
+   * on writing into it, so it is found no more. It is one of the blocks that the table needs anyway.
+   * @returns the tokens of it that are computed
+   */
+  takeTail(table: BlockTable, { tail, numTailTokens }: PrefixMatch): number {
+    if (tail === NO_BLOCK || this.#pool.refCount(tail) > 0) return 0;
+    this.#retain(tail);
+    this.#index.remove(tail);
+    table.push(tail);
+    return numTailTokens;
+  }
+
+  /**
+   * What is computed of the last block of a table is found from now on. For a table that is not written any more.
+   * @param numTokens computed positions
+   */
+  keepTail(table: BlockTable, source: TokenSource, numTokens: number): void {
+    const [numFull, numLeft] = [Math.floor(numTokens / this.blockTokens), numTokens % this.blockTokens];
+    if (!this.prefixCache || numLeft === 0 || table.numIndexed !== numFull || table.numBlocks <= numFull) return;
+    const own = table.at(numFull);
+    // Forks of the sequence may still write behind what they share.
+    if (this.#pool.refCount(own) > 1 || this.#index.has(own)) return;
+    const parent = numFull === 0 ? NO_BLOCK : table.at(numFull - 1);
+    this.#index.insertTail(own, table.salt, parent, this.#readBlock(source, numFull, numLeft));
   }
 
   /**
@@ -220,10 +270,11 @@ export class BlockManager {
     this.#index.checkChains();
   }
 
-  #readBlock(source: TokenSource, index: number): Int32Array {
+  /** @param numTokens of the block; the others are not there */
+  #readBlock(source: TokenSource, index: number, numTokens = this.blockTokens): Int32Array {
     const start = index * this.blockTokens;
-    for (let i = 0; i < this.blockTokens; i++) this.#scratch[i] = source.tokenAt(start + i);
-    return this.#scratch;
+    for (let i = 0; i < numTokens; i++) this.#scratch[i] = source.tokenAt(start + i);
+    return numTokens === this.blockTokens ? this.#scratch : this.#scratch.subarray(0, numTokens);
   }
 
   #take(): number {

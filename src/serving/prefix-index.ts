@@ -6,6 +6,9 @@
  * parent's content id are equal, and the parent was itself found so, back to the root. Content ids are never reused,
  * so a hash collision (or a parent block that has meanwhile been overwritten) cannot join two different prefixes.
  *
+ * A tail, the block that a sequence ended in, is not full. It is filed under its parent alone, as a block of no tokens
+ * would be, and found by whatever it has in common with what is asked for; nobody's parent is a tail.
+ *
  * Typed arrays throughout, buckets chained through block ids: no allocation after construction but the salt references.
  */
 import { hashSalt, type TokenHash } from "./block-hash.ts";
@@ -20,6 +23,8 @@ export class PrefixIndex {
   readonly #hash: TokenHash;
   /** Per block: its tokens, its chained hash (two lanes), the id of its content (0 = not indexed) and its parent's. */
   readonly #tokens: Int32Array;
+  /** Of them; fewer than a block has for a tail. */
+  readonly #numTokens: Int32Array;
   readonly #hashes: Uint32Array;
   readonly #contents: Float64Array;
   readonly #parents: Float64Array;
@@ -27,12 +32,14 @@ export class PrefixIndex {
   readonly #bucketHeads: Int32Array;
   readonly #bucketNext: Int32Array;
   readonly #state = new Uint32Array(2);
+  readonly #noTokens = new Int32Array(0);
   #lastContent = ROOT_CONTENT;
 
   constructor(numBlocks: number, blockTokens: number, hash: TokenHash) {
     this.#blockTokens = blockTokens;
     this.#hash = hash;
     this.#tokens = new Int32Array(numBlocks * blockTokens);
+    this.#numTokens = new Int32Array(numBlocks);
     this.#hashes = new Uint32Array(numBlocks * 2);
     this.#contents = new Float64Array(numBlocks);
     this.#parents = new Float64Array(numBlocks);
@@ -51,7 +58,7 @@ export class PrefixIndex {
    * @param tokens exactly one block of token ids
    */
   find(salt: string, parent: number, tokens: ArrayLike<number>): number {
-    this.#fold(salt, parent, tokens);
+    this.#fold(salt, parent, this.#whole(tokens));
     return this.#lookUp(salt, this.#contentOf(parent), tokens);
   }
 
@@ -59,18 +66,47 @@ export class PrefixIndex {
   findOrInsert(block: number, salt: string, parent: number, tokens: ArrayLike<number>): number {
     if (this.has(block)) throw new Error(`KV block ${block} is already in the prefix index.`);
     const parentContent = this.#contentOf(parent);
-    this.#fold(salt, parent, tokens);
+    this.#fold(salt, parent, this.#whole(tokens));
     const found = this.#lookUp(salt, parentContent, tokens);
     if (found !== NO_BLOCK) return found;
-    const bucket = this.#bucket(this.#state[0]!);
-    this.#tokens.set(tokens, block * this.#blockTokens);
-    this.#hashes.set(this.#state, block * 2);
-    this.#contents[block] = ++this.#lastContent;
-    this.#parents[block] = parentContent;
-    this.#salts[block] = salt;
-    this.#bucketNext[block] = this.#bucketHeads[bucket]!;
-    this.#bucketHeads[bucket] = block;
+    this.#insert(block, salt, parentContent, tokens);
     return block;
+  }
+
+  /**
+   * The tail that has the longest beginning of `tokens` after the prefix of `parent`, or NO_BLOCK where none has any.
+   * How much that is says `numShared`.
+   */
+  findTail(salt: string, parent: number, tokens: ArrayLike<number>): number {
+    this.#fold(salt, parent, this.#noTokens);
+    const parentContent = this.#contentOf(parent);
+    let [best, numBest] = [NO_BLOCK, 0];
+    for (let block = this.#firstOfBucket(); block !== NO_BLOCK; block = this.#bucketNext[block]!) {
+      if (this.#numTokens[block] === this.#blockTokens || !this.#isAt(block, salt, parentContent)) continue;
+      const numShared = this.numShared(block, tokens);
+      if (numShared > numBest) [best, numBest] = [block, numShared];
+    }
+    return best;
+  }
+
+  /** Indexes a block whose first tokens are computed, and they are not a whole block; not where a tail has them all. */
+  insertTail(block: number, salt: string, parent: number, tokens: ArrayLike<number>): void {
+    if (this.has(block)) throw new Error(`KV block ${block} is already in the prefix index.`);
+    if (tokens.length < 1 || tokens.length >= this.#blockTokens) {
+      throw new Error(`A tail has 1 to ${this.#blockTokens - 1} tokens, got ${tokens.length}.`);
+    }
+    const found = this.findTail(salt, parent, tokens);
+    if (found !== NO_BLOCK && this.numShared(found, tokens) === tokens.length) return;
+    this.#insert(block, salt, this.#contentOf(parent), tokens);
+  }
+
+  /** How many tokens an indexed block and `tokens` begin with in common. */
+  numShared(block: number, tokens: ArrayLike<number>): number {
+    const start = block * this.#blockTokens;
+    const numMax = Math.min(this.#numTokens[block]!, tokens.length);
+    let numShared = 0;
+    while (numShared < numMax && this.#tokens[start + numShared] === tokens[numShared]) numShared++;
+    return numShared;
   }
 
   /** Forgets what `block` holds; does nothing for a block that is not indexed. */
@@ -105,10 +141,25 @@ export class PrefixIndex {
     return content;
   }
 
+  #whole(tokens: ArrayLike<number>): ArrayLike<number> {
+    if (tokens.length === this.#blockTokens) return tokens;
+    throw new Error(`A block has ${this.#blockTokens} tokens, got ${tokens.length}.`);
+  }
+
+  /** Under the hash in `#state`. */
+  #insert(block: number, salt: string, parentContent: number, tokens: ArrayLike<number>): void {
+    const bucket = this.#bucket(this.#state[0]!);
+    this.#tokens.set(tokens, block * this.#blockTokens);
+    this.#numTokens[block] = tokens.length;
+    this.#hashes.set(this.#state, block * 2);
+    this.#contents[block] = ++this.#lastContent;
+    this.#parents[block] = parentContent;
+    this.#salts[block] = salt;
+    this.#bucketNext[block] = this.#bucketHeads[bucket]!;
+    this.#bucketHeads[bucket] = block;
+  }
+
   #fold(salt: string, parent: number, tokens: ArrayLike<number>): void {
-    if (tokens.length !== this.#blockTokens) {
-      throw new Error(`A block has ${this.#blockTokens} tokens, got ${tokens.length}.`);
-    }
     if (parent === NO_BLOCK) {
       hashSalt(this.#state, salt);
     } else {
@@ -120,29 +171,24 @@ export class PrefixIndex {
 
   /** Walks the bucket of the hash in `#state`. */
   #lookUp(salt: string, parentContent: number, tokens: ArrayLike<number>): number {
-    const lo = this.#state[0]!;
-    const hi = this.#state[1]!;
-    let block = this.#bucketHeads[this.#bucket(lo)]!;
-    for (; block !== NO_BLOCK; block = this.#bucketNext[block]!) {
-      if (
-        this.#hashes[block * 2] === lo &&
-        this.#hashes[block * 2 + 1] === hi &&
-        this.#parents[block] === parentContent &&
-        this.#salts[block] === salt &&
-        this.#holds(block, tokens)
-      ) {
-        return block;
-      }
+    for (let block = this.#firstOfBucket(); block !== NO_BLOCK; block = this.#bucketNext[block]!) {
+      if (this.#isAt(block, salt, parentContent) && this.numShared(block, tokens) === this.#blockTokens) return block;
     }
     return NO_BLOCK;
   }
 
-  #holds(block: number, tokens: ArrayLike<number>): boolean {
-    const start = block * this.#blockTokens;
-    for (let i = 0; i < this.#blockTokens; i++) {
-      if (this.#tokens[start + i] !== tokens[i]) return false;
-    }
-    return true;
+  /** Is it filed under the hash in `#state`, after this prefix? */
+  #isAt(block: number, salt: string, parentContent: number): boolean {
+    return (
+      this.#hashes[block * 2] === this.#state[0] &&
+      this.#hashes[block * 2 + 1] === this.#state[1] &&
+      this.#parents[block] === parentContent &&
+      this.#salts[block] === salt
+    );
+  }
+
+  #firstOfBucket(): number {
+    return this.#bucketHeads[this.#bucket(this.#state[0]!)]!;
   }
 
   #bucket(hashLo: number): number {

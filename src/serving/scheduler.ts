@@ -246,7 +246,7 @@ export class Scheduler {
 
   #start(plan: StepPlan, sequence: Sequence, match: PrefixMatch): void {
     sequence.table = this.#blocks.open(sequence.cacheSalt, match);
-    sequence.numComputed = match.numBlocks * this.#blocks.blockTokens;
+    sequence.numComputed = match.numBlocks * this.#blocks.blockTokens + this.#blocks.takeTail(sequence.table, match);
     sequence.status = "running";
     this.#running.push(sequence);
     this.#prepareWrite(plan, sequence, sequence.numRemaining);
@@ -377,6 +377,7 @@ export class Scheduler {
 
   #stopRunning(sequence: Sequence, isToBeSaved = false): void {
     this.#running.splice(this.#running.lastIndexOf(sequence), 1);
+    this.#blocks.keepTail(sequence.table!, sequence, sequence.numComputed);
     if (isToBeSaved) this.#unsaved.hold(sequence.table!, this.stats.numSteps);
     else this.#blocks.release(sequence.table!);
     sequence.table = null;

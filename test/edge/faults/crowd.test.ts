@@ -54,7 +54,8 @@ async function live(id: string, event: string, first: Answer["usage"]): Promise<
   }
   if (event === "regenerate") {
     const { usage } = await answerOf(await regenerate(id, 2));
-    expect(usage.prompt_tokens_details.cached_tokens).toBe(inBlocks(first.prompt_tokens - 1));
+    expect(usage.prompt_tokens_details.cached_tokens).toBeGreaterThanOrEqual(inBlocks(first.prompt_tokens - 1));
+    expect(usage.prompt_tokens_details.cached_tokens).toBeLessThan(first.prompt_tokens);
   }
   if (event === "edit") {
     const [question] = (await info(id)).messages;

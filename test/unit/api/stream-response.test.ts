@@ -10,8 +10,7 @@ import { answer, delta, done, finish, start } from "../protocol/events.ts";
 import { readSse } from "../protocol/sse-reader.ts";
 import { ManualClock, ScriptedEvents, type Step } from "./scripted-host.ts";
 
-function respond(steps: Step[]) {
-  const events = new ScriptedEvents(steps);
+function respond(steps: Step[], events = new ScriptedEvents(steps)) {
   const clock = new ManualClock();
   const abort = new AbortController();
   const encoder = chatStream({ id: "x", createdS: 1, numChoices: 1, includeUsage: false });
@@ -90,6 +89,38 @@ describe("back-pressure", () => {
   });
 });
 
+describe("events that are there together", () => {
+  /** The first of them has to be waited for. */
+  class ReadyEvents extends ScriptedEvents {
+    readonly #ready: GenerateEvent[];
+
+    constructor([first, ...ready]: GenerateEvent[]) {
+      super([first!]);
+      this.#ready = ready;
+    }
+
+    poll(): GenerateEvent | null {
+      return this.#ready.shift() ?? null;
+    }
+  }
+
+  test.each([
+    ["the last one among them", answer("a", "b"), 1],
+    ["none of them the last", answer("a", "b").slice(0, -1), 2],
+  ])("leave in one chunk, with %s", async (_, events, numReads) => {
+    const source = new ReadyEvents(events);
+    const { read, clock } = respond([], source);
+    const alone = respond(events);
+    const chunk = await read();
+    expect(chunk).toBe((await alone.readAll()).slice(0, chunk!.length));
+    expect(chunk).toContain('"b"');
+    expect(chunk!.includes("[DONE]")).toBe(numReads === 1);
+    if (numReads === 1) expect(await read()).toBe(null);
+    expect(source.numNext).toBe(1);
+    expect(clock.numTimers).toBe(numReads - 1);
+  });
+});
+
 describe("a silent engine", () => {
   test("is bridged by pings, one for each read, and no event is lost", async () => {
     const silence = later();
@@ -114,8 +145,32 @@ describe("a silent engine", () => {
     const { clock, read } = respond([start(), silence.event]);
     await read();
     await settle();
-    expect(clock.numTimers).toBe(0);
     clock.advance(10 * KEEP_ALIVE_MS);
+    expect(clock.numTimers).toBe(0);
+    const piece = read();
+    await settle();
+    clock.advance(KEEP_ALIVE_MS - 1);
+    silence.resolve(delta("not silent"));
+    expect(await piece).toContain("not silent");
+  });
+
+  test("is one that says nothing since it was last read, not since the timer was wound", async () => {
+    const [first, second] = [later(), later()];
+    const { clock, read } = respond([start(), first.event, second.event]);
+    await read();
+    let piece = read();
+    await settle();
+    clock.advance(KEEP_ALIVE_MS / 2);
+    first.resolve(delta("a"));
+    expect(await piece).toContain("a");
+    piece = read();
+    await settle();
+    clock.advance(KEEP_ALIVE_MS / 2);
+    clock.advance(KEEP_ALIVE_MS / 2 - 1);
+    await settle();
+    expect(clock.numTimers).toBe(1);
+    clock.advance(1);
+    expect(await piece).toBe(SSE_PING);
   });
 });
 

@@ -185,6 +185,15 @@ describe("all kinds of results", () => {
         { numSessions: 8, tokensPerS: one(640) },
       ],
       togetherSpeedup: one(3.2),
+      larger: {
+        model: "m-135m",
+        isRandom: true,
+        promptTokens: one(990),
+        restoredTtftMs: one(400),
+        recomputedTtftMs: one(9000),
+        residentTtftMs: one(250),
+        speedup: one(22.5),
+      },
     },
     {
       ...header,
@@ -215,6 +224,8 @@ describe("all kinds of results", () => {
     expect(readme).toContain("| m-q4_0 | other | 200 (we: 2.00 ×) | 40 (we: 3.00 ×) |");
     expect(readme).toContain("| m-q4_0 | workerd, no AVX-VNNI | 456 | 123 | – | – | – | 50 % |");
     expect(readme).toContain("| restored from storage after a restart | 40 ms, 12.5 × sooner |");
+    expect(readme).toContain("The same of `m-135m`, random weights, with a prompt of 990 tokens:");
+    expect(readme).toContain("| restored from storage after a restart | 400 ms, 22.5 × sooner |");
     expect(readme).toContain("| 8 sessions answer at once | 640 tokens/s, 3.20 × as many |");
     expect(readme).toContain("The GPU engine on Test GPU driver 1:");
     expect(readme).toContain("| llama-8b f16 | 8 | 1,024 | 900 (50 %) | 8.9 |");
@@ -229,6 +240,7 @@ describe("all kinds of results", () => {
     expect(page).toContain("m-q4_0: prefill");
     expect(page).toContain("Weights drawn from memory by one token");
     expect(page).toContain("m-demo, first token of a next turn, prompt of 930 tokens");
+    expect(page).toContain("m-135m, first token of a next turn, prompt of 990 tokens");
     expect(page).toContain("8 sessions");
     expect(page).toContain("llama-8b: decode of so many sequences at a context");
     expect(page).toContain("memory read in one stream");

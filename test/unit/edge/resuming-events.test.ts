@@ -41,6 +41,20 @@ test.each([new Error("reset"), null])(
   },
 );
 
+test("events that were there already count as read", async () => {
+  const asked: number[] = [];
+  const rest = EVENTS.slice(1, 3);
+  const first = { ...connection(EVENTS.slice(0, 1), new Error("reset")), poll: () => rest.shift() ?? null };
+  const stream = resumingEvents(first, async (numRead) => {
+    asked.push(numRead);
+    return { ...connection(EVENTS.slice(numRead, -1), null), poll: () => EVENTS.at(-1)! };
+  });
+  const read = [await stream.next(), stream.poll!(), stream.poll!(), stream.poll!()];
+  expect(read).toEqual([...EVENTS.slice(0, 3), null]);
+  for (let i = 3; i < EVENTS.length - 1; i++) expect(await stream.next()).toEqual(EVENTS[i]);
+  expect([stream.poll!(), stream.poll!(), asked]).toEqual([EVENTS.at(-1), null, [3]]);
+});
+
 test("an object that does not come back is given up after some tries", async () => {
   let numOpened = 0;
   const broken = () => connection([], new Error("reset"));

@@ -86,6 +86,68 @@ describe("prefix cache", () => {
   });
 });
 
+describe("a tail", () => {
+  const prefix = [1, 2, 3, 4, 5];
+
+  /** A finished sequence's blocks, free and findable. */
+  function ended(blocks: BlockManager, tokens: readonly number[], salt = ""): void {
+    const table = filled(blocks, tokens, salt);
+    blocks.keepTail(table, source(tokens), tokens.length);
+    blocks.release(table);
+  }
+
+  /** Tokens that a new table of these begins with, and the table. */
+  function opened(blocks: BlockManager, tokens: readonly number[], salt = "") {
+    const match = blocks.match(source(tokens), salt, tokens.length - 1);
+    const table = blocks.open(salt, match);
+    return { table, numFound: match.numBlocks * BLOCK_TOKENS + blocks.takeTail(table, match) };
+  }
+
+  it("is found as far as it is the same, after the same prefix and under the same salt", () => {
+    for (const [tokens, numFound] of [
+      [[1, 2, 3, 4, 5, 6, 7], 5],
+      [[1, 2, 3, 4, 5, 6], 5],
+      [[1, 2, 3, 4, 5], 4],
+      [[1, 2, 3, 4, 9, 9], 4],
+      [[1, 2, 3, 9, 5, 6], 3],
+      [[4, 5, 6, 7], 0],
+      [[9, 2, 3, 4, 5, 6], 0],
+    ] as const) {
+      const blocks = new BlockManager({ numBlocks: 8, blockTokens: BLOCK_TOKENS });
+      ended(blocks, prefix);
+      expect([tokens, opened(blocks, tokens, "salt").numFound]).toEqual([tokens, 0]);
+      expect([tokens, opened(blocks, tokens).numFound]).toEqual([tokens, numFound]);
+    }
+  });
+
+  it("belongs to the first who goes on from it", () => {
+    const blocks = new BlockManager({ numBlocks: 8, blockTokens: BLOCK_TOKENS });
+    ended(blocks, prefix);
+    const [first, second] = [opened(blocks, [...prefix, 6]), opened(blocks, [...prefix, 6])];
+    expect([first.numFound, second.numFound]).toEqual([5, 3]);
+    blocks.checkInvariants([first.table, second.table]);
+  });
+
+  it("is the longest one of those that fit, and is kept once", () => {
+    const blocks = new BlockManager({ numBlocks: 8, blockTokens: BLOCK_TOKENS });
+    for (const tokens of [[1], [1, 2], [1, 2], [1]]) ended(blocks, tokens);
+    expect(blocks.numCachedBlocks).toBe(2);
+    expect([opened(blocks, [1, 2, 3]).numFound, opened(blocks, [1, 2, 3]).numFound]).toEqual([2, 1]);
+  });
+
+  it("is not kept where a fork may still write into it, nor where there is none", () => {
+    const blocks = new BlockManager({ numBlocks: 8, blockTokens: BLOCK_TOKENS });
+    const table = filled(blocks, prefix);
+    const fork = blocks.fork(table);
+    blocks.keepTail(table, source(prefix), prefix.length);
+    blocks.release(table);
+    expect(blocks.match(source(prefix), "", prefix.length).numTailTokens).toBe(0);
+    blocks.checkInvariants([fork]);
+    ended(blocks, [7, 7, 7]);
+    expect(blocks.match(source([7, 7, 7, 7]), "", 4)).toMatchObject({ numBlocks: 1, numTailTokens: 0 });
+  });
+});
+
 describe("copy-on-write", () => {
   it("copies a shared partial block for all owners but the last", () => {
     const blocks = new BlockManager({ numBlocks: 8, blockTokens: BLOCK_TOKENS });
@@ -192,8 +254,8 @@ describe("random lives of tables", () => {
               const one = live[pick % Math.max(1, live.length)];
               if (kind === "open" && tokens.length > 0) {
                 const match = blocks.match(source(tokens), salt, tokens.length - 1);
-                const numFound = match.numBlocks * BLOCK_TOKENS;
                 const table = blocks.open(salt, match);
+                const numFound = match.numBlocks * BLOCK_TOKENS + blocks.takeTail(table, match);
                 if (write(table, tokens, numFound)) live.push({ table, tokens });
                 else blocks.release(table);
               } else if (one !== undefined && kind === "append" && tokens.length > 0) {
@@ -205,6 +267,7 @@ describe("random lives of tables", () => {
                 one.tokens = one.tokens.slice(0, tokens.length);
                 blocks.truncate(one.table, one.tokens.length);
               } else if (one !== undefined && kind === "release") {
+                blocks.keepTail(one.table, source(one.tokens), one.tokens.length);
                 blocks.release(one.table);
                 live.splice(live.indexOf(one), 1);
               }

@@ -78,7 +78,7 @@ describe("a fault", () => {
     const rig = new Rig({ numBlocks: 16 }, { numRunningMax: 2 });
     const early = job(tokensFrom(1, 9), 3);
     rig.run(early);
-    expect(rig.engine.stats.numCachedBlocks).toBe(2);
+    expect(rig.engine.stats.numCachedBlocks).toBe(3);
     const jobs = [tokensFrom(1, 9), tokensFrom(2, 9), tokensFrom(1, 9), tokensFrom(2, 9)].map((p) => job(p, 4));
     for (const { sequence } of jobs) rig.engine.add([sequence]);
     rig.step();
