@@ -62,6 +62,8 @@ export interface GenerateRequest {
   echo: boolean;
   /** Salt of the prefix cache: requests share cached KV only with the same salt. */
   cacheSalt: string;
+  /** Place in the waiting line: lower first, then by arrival. Orders nothing where a host ignores it. */
+  priority: number;
 }
 
 export interface TokenLogprob {

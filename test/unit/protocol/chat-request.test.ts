@@ -32,6 +32,7 @@ test("the smallest request gets OpenAI's defaults", () => {
       logprobs: null,
       echo: false,
       cacheSalt: "",
+      priority: 0,
     },
     style: { stream: false, includeUsage: false },
     promptCacheKey: null,
