@@ -1,0 +1,67 @@
+/** The API over HTTP, with `/metrics` beside it. */
+import type { Server } from "node:http";
+import { createAdaptorServer } from "@hono/node-server";
+import { createApi } from "../api/app.ts";
+import { systemClock } from "../api/clock.ts";
+import type { Log } from "../api/log.ts";
+import { randomHexId } from "../api/random-id.ts";
+import { addRoute } from "../api/routes.ts";
+import { bearerCheck } from "./api-key.ts";
+import type { OriginMetrics } from "./metrics.ts";
+import type { OriginModels } from "./origin-models.ts";
+
+/** Longer than proxies keep a connection that nothing happens on: they close it, and never find it closed. */
+const KEEP_ALIVE_MS = 75_000;
+
+export interface HttpServerOptions {
+  models: OriginModels;
+  metrics: OriginMetrics;
+  /** null = everybody may ask. */
+  apiKey: string | null;
+  host: string;
+  port: number;
+  log: Log;
+}
+
+/** Listens. @throws Error where the port cannot be had */
+export async function startHttpServer(options: HttpServerOptions): Promise<Server> {
+  const { models, metrics, apiKey, host, port, log } = options;
+  const authorize = apiKey === null ? null : bearerCheck(apiKey);
+  const api = createApi({
+    models,
+    sessions: null,
+    clock: systemClock,
+    randomId: randomHexId,
+    log,
+    ...(authorize !== null && { authorize }),
+  });
+  const { registry } = metrics;
+  addRoute(api, {
+    path: "/metrics",
+    methods: {
+      GET: async (context) => {
+        authorize?.(context.req.raw);
+        return new Response(await registry.metrics(), { headers: { "content-type": registry.contentType } });
+      },
+    },
+  });
+  // The platform's own Request and Response: what the routes do with them is the same in every host.
+  const server = createAdaptorServer({
+    fetch: (request) => api.fetch(request),
+    overrideGlobalObjects: false,
+  }) as Server;
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, resolve);
+  });
+  return server;
+}
+
+/** Takes no connection any more, lets what is being written arrive, and cuts the rest off. */
+export async function closeHttpServer(server: Server, graceMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+  await closed;
+  clearTimeout(timer);
+}

@@ -1,0 +1,100 @@
+/**
+ * `npm run origin`: composition only. Starts an engine process for each model, serves the API over them, and ends when it
+ * is told to: nobody new is let in, running answers end, then everything does.
+ */
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { systemClock } from "../api/clock.ts";
+import { consoleLog, type Log } from "../api/log.ts";
+import { forkEngine } from "./fork-engine.ts";
+import { closeHttpServer, startHttpServer } from "./http-server.ts";
+import type { EngineReport } from "./messages.ts";
+import { ModelMeter } from "./meters.ts";
+import { createMetrics, type OriginMetrics } from "./metrics.ts";
+import { HELP, type OriginOptions, parseOptions, UsageError } from "./options.ts";
+import { OriginModels } from "./origin-models.ts";
+import { RemoteModel } from "./remote-model.ts";
+import { EngineStartError, SUPERVISOR_LIMITS } from "./supervisor.ts";
+
+const EXIT = { fault: 1, usage: 2, noGpu: 3 } as const;
+/** For the last bytes of answers that have ended. */
+const CLOSE_GRACE_MS = 2_000;
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2), process.env);
+  if (options === null) {
+    console.log(HELP);
+    return;
+  }
+  const startedAtMs = performance.now();
+  const metrics = createMetrics();
+  const models = options.engines.map((config) => remoteModel(config, metrics));
+  const service = new OriginModels(models);
+  let server: Server | null = null;
+  stopOnSignal(async () => {
+    if (server === null) return service.stop();
+    await service.drain(options.drainMs);
+    await closeHttpServer(server, CLOSE_GRACE_MS);
+    await service.stop();
+  });
+  try {
+    for (const report of await Promise.all(models.map(({ supervisor }) => supervisor.start()))) describe(report);
+    server = await startHttpServer({ ...options, models: service, metrics, log: logOf(options) });
+  } catch (cause) {
+    await service.stop();
+    throw cause;
+  }
+  const { port } = server.address() as AddressInfo;
+  const names = models.map(({ id }) => id).join(", ");
+  const tookMs = Math.round(performance.now() - startedAtMs);
+  console.log(`runnel origin is ready: http://${options.host}:${port}  (${names}; ${tookMs} ms)`);
+}
+
+function remoteModel(config: OriginOptions["engines"][number], metrics: OriginMetrics): RemoteModel {
+  return new RemoteModel({
+    config,
+    spawn: forkEngine,
+    clock: systemClock,
+    limits: SUPERVISOR_LIMITS,
+    meter: new ModelMeter(metrics, config.modelId, () => performance.now()),
+    log: (line) => console.error(line),
+  });
+}
+
+function describe({ info, adapter, isSoftware, memory, kvTokens, loadMs }: EngineReport): void {
+  const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
+  console.log(`GPU: ${adapter}${isSoftware ? " (software: this is the CPU)" : ""}`);
+  console.log(
+    `${info.id}: context ${info.contextLength}, weights ${megabytes(memory.weightsBytes)}, KV cache ` +
+      `${megabytes(memory.kvBytes)} for ${kvTokens} tokens, loaded in ${loadMs} ms`,
+  );
+}
+
+function logOf({ isVerbose }: OriginOptions): Log {
+  return (record) => {
+    if (isVerbose || record.level === "error") consoleLog(record);
+  };
+}
+
+/** The first signal ends gracefully, a second one at once. */
+function stopOnSignal(stop: () => Promise<void>): void {
+  let isStopping = false;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, async () => {
+      if (isStopping) process.exit(EXIT.fault);
+      isStopping = true;
+      console.log(`${signal}: no new requests; running answers end first.`);
+      await stop();
+      process.exit(0);
+    });
+  }
+}
+
+main().catch((cause) => {
+  if (cause instanceof UsageError) {
+    console.error(`origin: ${cause.message} (--help says more)`);
+    process.exit(EXIT.usage);
+  }
+  console.error(`origin: ${cause instanceof Error ? cause.message : String(cause)}`);
+  process.exit(cause instanceof EngineStartError && cause.failure.kind === "no_gpu" ? EXIT.noGpu : EXIT.fault);
+});
