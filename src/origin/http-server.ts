@@ -1,5 +1,6 @@
 /** The API over HTTP, with `/metrics` beside it. */
 import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import { createApi } from "../api/app.ts";
 import { systemClock } from "../api/clock.ts";
@@ -12,6 +13,7 @@ import type { OriginModels } from "./origin-models.ts";
 
 /** Longer than proxies keep a connection that nothing happens on: they close it, and never find it closed. */
 const KEEP_ALIVE_MS = 75_000;
+const CHECK_MS = 20;
 
 export interface HttpServerOptions {
   models: OriginModels;
@@ -23,8 +25,14 @@ export interface HttpServerOptions {
   log: Log;
 }
 
+export interface HttpServer {
+  port: number;
+  /** Takes no connection any more, lets what is being written arrive, and cuts the rest off. */
+  close(graceMs: number): Promise<void>;
+}
+
 /** Listens. @throws Error where the port cannot be had */
-export async function startHttpServer(options: HttpServerOptions): Promise<Server> {
+export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { models, metrics, apiKey, host, port, log } = options;
   const authorize = apiKey === null ? null : bearerCheck(apiKey);
   const api = createApi({
@@ -51,17 +59,26 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Serve
     overrideGlobalObjects: false,
   }) as Server;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
+  let numAnswering = 0;
+  server.on("request", (_, response) => {
+    numAnswering++;
+    response.once("close", () => numAnswering--);
+  });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, resolve);
   });
-  return server;
-}
-
-/** Takes no connection any more, lets what is being written arrive, and cuts the rest off. */
-export async function closeHttpServer(server: Server, graceMs: number): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  const timer = setTimeout(() => server.closeAllConnections(), graceMs);
-  await closed;
-  clearTimeout(timer);
+  return {
+    port: (server.address() as AddressInfo).port,
+    async close(graceMs) {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const deadlineMs = performance.now() + graceMs;
+      while (numAnswering > 0 && performance.now() < deadlineMs) {
+        await new Promise((resolve) => setTimeout(resolve, CHECK_MS));
+      }
+      // Node tells idle connections from busy ones, but takes those that never asked for anything for busy.
+      server.closeAllConnections();
+      await closed;
+    },
+  };
 }

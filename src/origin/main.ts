@@ -2,12 +2,10 @@
  * `npm run origin`: composition only. Starts an engine process for each model, serves the API over them, and ends when it
  * is told to: nobody new is let in, running answers end, then everything does.
  */
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { systemClock } from "../api/clock.ts";
 import { consoleLog, type Log } from "../api/log.ts";
 import { forkEngine } from "./fork-engine.ts";
-import { closeHttpServer, startHttpServer } from "./http-server.ts";
+import { type HttpServer, startHttpServer } from "./http-server.ts";
 import type { EngineReport } from "./messages.ts";
 import { ModelMeter } from "./meters.ts";
 import { createMetrics, type OriginMetrics } from "./metrics.ts";
@@ -17,7 +15,7 @@ import { RemoteModel } from "./remote-model.ts";
 import { EngineStartError, SUPERVISOR_LIMITS } from "./supervisor.ts";
 
 const EXIT = { fault: 1, usage: 2, noGpu: 3 } as const;
-/** For the last bytes of answers that have ended. */
+/** For the last bytes of answers, however long they took. */
 const CLOSE_GRACE_MS = 2_000;
 
 async function main(): Promise<void> {
@@ -30,11 +28,14 @@ async function main(): Promise<void> {
   const metrics = createMetrics();
   const models = options.engines.map((config) => remoteModel(config, metrics));
   const service = new OriginModels(models);
-  let server: Server | null = null;
+  let server: HttpServer | null = null;
   stopOnSignal(async () => {
     if (server === null) return service.stop();
+    const stoppingAtMs = performance.now();
     await service.drain(options.drainMs);
-    await closeHttpServer(server, CLOSE_GRACE_MS);
+    // What has been generated may still be on its way to a slow client.
+    const leftMs = options.drainMs - (performance.now() - stoppingAtMs);
+    await server.close(Math.max(CLOSE_GRACE_MS, leftMs));
     await service.stop();
   });
   try {
@@ -44,10 +45,9 @@ async function main(): Promise<void> {
     await service.stop();
     throw cause;
   }
-  const { port } = server.address() as AddressInfo;
   const names = models.map(({ id }) => id).join(", ");
   const tookMs = Math.round(performance.now() - startedAtMs);
-  console.log(`runnel origin is ready: http://${options.host}:${port}  (${names}; ${tookMs} ms)`);
+  console.log(`runnel origin is ready: http://${options.host}:${server.port}  (${names}; ${tookMs} ms)`);
 }
 
 function remoteModel(config: OriginOptions["engines"][number], metrics: OriginMetrics): RemoteModel {

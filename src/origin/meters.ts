@@ -40,7 +40,8 @@ export class ModelMeter {
   engineState({ stats }: EngineState): void {
     const metrics = this.#metrics;
     const label = this.#label;
-    const since = (name: keyof EngineStats) => stats[name] - (this.#last?.[name] ?? 0);
+    // A counter that is asked to decrease throws, and a number that is off must not cost an answer.
+    const since = (name: keyof EngineStats) => Math.max(0, stats[name] - (this.#last?.[name] ?? 0));
     metrics.engineUp.set(label, 1);
     metrics.running.set(label, stats.numRunning);
     metrics.waiting.set(label, stats.numWaiting);
@@ -98,7 +99,7 @@ export class RequestMeter {
       succeeded.inc({ ...this.#label, finished_reason: event.reason });
     } else if (event.type === "done") {
       // Tokens that ended a choice are in no delta.
-      this.#count(event.usage.completionTokens - this.#numTokens);
+      this.#count(Math.max(0, event.usage.completionTokens - this.#numTokens));
       this.#finished();
     } else if (event.type === "error") {
       this.#metrics.failed.inc({ ...this.#label, code: event.code ?? "none" });

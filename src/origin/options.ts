@@ -2,6 +2,7 @@
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import { isModelId, MODEL_ID_RULE } from "../model/catalog.ts";
+import { NUM_DRAFTS_MAX } from "../serving/draft-policy.ts";
 import type { EngineConfig } from "./messages.ts";
 
 export const DEFAULT_PORT = 8788;
@@ -22,11 +23,12 @@ Serves models from a GPU with the same API as the Worker, without sessions, on h
   --software           run on SwiftShader, on the CPU: for tests, it is slow
   --api-key KEY        what clients must send as a bearer token; better in $${API_KEY_VARIABLE}
   --context N          longest prompt and output (default: what the model was trained on)
-  --kv-bytes N         size of a model's KV cache (default: for all sequences, at most 4 GiB)
+  --kv-bytes N         size of each model's KV cache (default: for all sequences, at most 4 GiB)
   --kv-precision P     f16 or int8 (default: f16)
   --batch-tokens N     most tokens of a step (default: 2048)
   --max-running N      most sequences at once, for each model (default: 64)
   --max-waiting N      most that wait for a place, more get 429 (default: ${WAITING_MAX})
+  --drafts N           most tokens that a decode guesses ahead, 1 to ${NUM_DRAFTS_MAX} (default: none)
   --drain-seconds N    how long running answers may take after SIGTERM (default: ${DRAIN_S})
   --verbose            a line for every request
   --help               this text
@@ -62,6 +64,7 @@ const OPTIONS = {
   "batch-tokens": { type: "string" },
   "max-running": { type: "string" },
   "max-waiting": { type: "string" },
+  drafts: { type: "string" },
   "drain-seconds": { type: "string" },
   verbose: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
@@ -76,6 +79,7 @@ export function parseOptions(args: string[], env: Readonly<Record<string, string
   if (kvPrecision !== "f16" && kvPrecision !== "int8") {
     throw new UsageError(`--kv-precision is '${kvPrecision}'; it must be f16 or int8.`);
   }
+  const maxDrafts = count("--drafts", values.drafts, 1, NUM_DRAFTS_MAX);
   const limits = {
     software: values.software,
     contextLength: count("--context", values.context, 1),
@@ -84,7 +88,7 @@ export function parseOptions(args: string[], env: Readonly<Record<string, string
     batchTokensMax: count("--batch-tokens", values["batch-tokens"], 1),
     runningMax: count("--max-running", values["max-running"], 1),
     waitingMax: count("--max-waiting", values["max-waiting"], 0) ?? WAITING_MAX,
-    speculation: "auto",
+    speculation: maxDrafts === null ? "off" : { maxDrafts },
   } as const;
   const engines = values.model.map((text) => ({ ...modelOf(text), ...limits }));
   const names = engines.map(({ modelId }) => modelId);

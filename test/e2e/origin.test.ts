@@ -154,18 +154,20 @@ test("metrics count what clients were told", async () => {
 
 test("a full queue is a 429, and who leaves it gives everything back", async () => {
   const leave = new AbortController();
-  const long = { stream: true as const, max_tokens: 200, ignore_eos: true };
+  const long = { max_tokens: 200, ignore_eos: true };
   const numAborted = await metric("vllm:request_success_total", ',finished_reason="abort"');
   const streams = Array.from({ length: RUNNING_MAX + WAITING_MAX }, (_, i) =>
-    client.chat.completions.create(ask(`long ${i}`, long), { signal: leave.signal }),
+    // Streamed or not, a client that goes away is noticed.
+    client.chat.completions.create(ask(`long ${i}`, { ...long, stream: i % 2 === 0 }), { signal: leave.signal }),
   );
-  await Promise.all(streams);
+  const left = Promise.allSettled(streams);
+  await expect.poll(() => metric("vllm:num_requests_waiting"), { timeout: 10_000 }).toBe(WAITING_MAX);
   const refused = await client.chat.completions.create(ask("one more")).catch((error) => error);
   expect(refused).toMatchObject({ status: 429, code: "server_overloaded" });
   expect(refused.headers.get("retry-after")).toBe("1");
-  await expect.poll(() => metric("vllm:num_requests_waiting"), { timeout: 10_000 }).toBe(WAITING_MAX);
   expect(await metric("vllm:kv_cache_usage_perc")).toBeGreaterThan(0);
   leave.abort();
+  await left;
   for (const name of ["num_requests_running", "num_requests_waiting", "kv_cache_usage_perc"]) {
     await expect.poll(() => metric(`vllm:${name}`), { timeout: 10_000 }).toBe(0);
   }

@@ -8,16 +8,17 @@ const parse = (line: string, env = {}) => parseOptions(line.split(" ").filter(Bo
 test("a model is called what its file is called, or as it was said", () => {
   const { engines, ...rest } = parse("--model dir/demo.gguf --model org/big=other.gguf --max-waiting 3");
   expect(engines).toMatchObject([
-    { modelId: "demo", path: "dir/demo.gguf", software: false, kvPrecision: "f16", waitingMax: 3, runningMax: null },
+    { modelId: "demo", path: "dir/demo.gguf", software: false, kvPrecision: "f16", waitingMax: 3, speculation: "off" },
     { modelId: "org/big", path: "other.gguf", waitingMax: 3 },
   ]);
   expect(rest).toEqual({ host: "127.0.0.1", port: 8788, apiKey: null, drainMs: 30_000, isVerbose: false });
 });
 
-test("port and key come from the environment, too", () => {
+test("port and key come from the environment, too; drafts are asked for", () => {
   const env = { PORT: "9000", RUNNEL_API_KEY: "secret" };
   expect(parse("--model a.gguf", env)).toMatchObject({ port: 9000, apiKey: "secret" });
   expect(parse("--model a.gguf --port 0 --api-key other", env)).toMatchObject({ port: 0, apiKey: "other" });
+  expect(parse("--model a.gguf --drafts 4").engines[0]!.speculation).toEqual({ maxDrafts: 4 });
   expect(parseOptions(["--help"], {})).toBeNull();
 });
 
@@ -28,6 +29,7 @@ test.each([
   ["--model a.gguf --model b/a.gguf --model a=c.gguf", "Two models are called 'a'"],
   ["--model a.gguf --port 70000", "from 0 to 65535"],
   ["--model a.gguf --context 0", "--context is '0'; it must be a whole number of at least 1"],
+  ["--model a.gguf --drafts 9", "--drafts is '9'; it must be a whole number from 1 to 8"],
   ["--model a.gguf --kv-precision q4", "must be f16 or int8"],
   ["--model a.gguf --drain-seconds 90000", "from 0 to 3600"],
   ["--model a.gguf --fast", "Unknown option '--fast'"],
