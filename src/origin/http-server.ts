@@ -54,10 +54,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     },
   });
   // The platform's own Request and Response: what the routes do with them is the same in every host.
-  const server = createAdaptorServer({
-    fetch: (request) => api.fetch(request),
-    overrideGlobalObjects: false,
-  }) as Server;
+  const answer = async (request: Request) => withoutAbort(await api.fetch(request), request.signal);
+  const server = createAdaptorServer({ fetch: answer, overrideGlobalObjects: false }) as Server;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   let numAnswering = 0;
   server.on("request", (_, response) => {
@@ -65,7 +63,10 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     response.once("close", () => numAnswering--);
   });
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
+    server.once("error", (cause: NodeJS.ErrnoException) => {
+      const why = cause.code === "EADDRINUSE" ? "is in use" : `cannot be opened (${cause.code})`;
+      reject(new Error(`Port ${port} of ${host} ${why}. Choose another one with --port.`, { cause }));
+    });
     server.listen(port, host, resolve);
   });
   return {
@@ -81,4 +82,34 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       await closed;
     },
   };
+}
+
+/**
+ * The adapter writes an error to the log for each stream that fails, also where it does because its client is gone, which
+ * is nothing to report: such a stream just ends.
+ */
+function withoutAbort(response: Response, signal: AbortSignal): Response {
+  if (response.body === null || !isStream(response)) return response;
+  const reader = response.body.getReader();
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = await reader.read();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        } catch (cause) {
+          if (!signal.aborted) throw cause;
+          controller.close();
+        }
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+  return new Response(body, response);
+}
+
+function isStream(response: Response): boolean {
+  return response.headers.get("content-type")?.startsWith("text/event-stream") === true;
 }

@@ -5,7 +5,7 @@
 import { systemClock } from "../api/clock.ts";
 import { consoleLog, type Log } from "../api/log.ts";
 import { forkEngine } from "./fork-engine.ts";
-import { type HttpServer, startHttpServer } from "./http-server.ts";
+import { startHttpServer } from "./http-server.ts";
 import type { EngineReport } from "./messages.ts";
 import { ModelMeter } from "./meters.ts";
 import { createMetrics, type OriginMetrics } from "./metrics.ts";
@@ -28,9 +28,9 @@ async function main(): Promise<void> {
   const metrics = createMetrics();
   const models = options.engines.map((config) => remoteModel(config, metrics));
   const service = new OriginModels(models);
-  let server: HttpServer | null = null;
+  // Before models load, which may take minutes: a port that is taken is heard of at once, and probes are answered.
+  const server = await startHttpServer({ ...options, models: service, metrics, log: logOf(options) });
   stopOnSignal(async () => {
-    if (server === null) return service.stop();
     const stoppingAtMs = performance.now();
     await service.drain(options.drainMs);
     // What has been generated may still be on its way to a slow client.
@@ -40,7 +40,6 @@ async function main(): Promise<void> {
   });
   try {
     for (const report of await Promise.all(models.map(({ supervisor }) => supervisor.start()))) describe(report);
-    server = await startHttpServer({ ...options, models: service, metrics, log: logOf(options) });
   } catch (cause) {
     await service.stop();
     throw cause;

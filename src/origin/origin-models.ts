@@ -2,6 +2,7 @@
 import type { EventStream, ModelInfo, ModelService } from "../api/model-service.ts";
 import { modelNotFound, unavailable } from "../protocol/errors.ts";
 import type { GenerateRequest } from "../protocol/generate.ts";
+import type { EngineReport } from "./messages.ts";
 import type { RemoteModel } from "./remote-model.ts";
 
 /** Another replica, or the next process here, is there by then. */
@@ -16,8 +17,9 @@ export class OriginModels implements ModelService {
     this.#models = new Map(models.map((model) => [model.id, model]));
   }
 
+  /** Those that have been ready. */
   async models(): Promise<ModelInfo[]> {
-    return [...this.#models.values()].map(({ supervisor }) => supervisor.report!.info);
+    return [...this.#models.values()].flatMap(({ supervisor }) => supervisor.report?.info ?? []);
   }
 
   async generate(request: GenerateRequest): Promise<EventStream> {
@@ -31,20 +33,8 @@ export class OriginModels implements ModelService {
   /** Ready when every model is, so that a balancer sends nothing here that this origin could not answer. */
   async ready(): Promise<{ ready: boolean; detail: Record<string, unknown> }> {
     const models = [...this.#models.values()].map(({ id, numOpen, supervisor }) => {
-      const { info, engine, adapter, memory, kvTokens, loadMs } = supervisor.report!;
-      const { phase: state, numRestarts } = supervisor;
-      return {
-        id,
-        state,
-        engine,
-        adapter,
-        contextLength: info.contextLength,
-        kvTokens,
-        memory,
-        loadMs,
-        numOpen,
-        numRestarts,
-      };
+      const { phase, numRestarts, report } = supervisor;
+      return { id, state: phase, numOpen, numRestarts, ...(report && summaryOf(report)) };
     });
     const isReady = !this.#isDraining && models.every(({ state }) => state === "ready");
     return { ready: isReady, detail: { draining: this.#isDraining, models } };
@@ -69,4 +59,8 @@ export class OriginModels implements ModelService {
   async stop(): Promise<void> {
     await Promise.all([...this.#models.values()].map(({ supervisor }) => supervisor.stop()));
   }
+}
+
+function summaryOf({ info, engine, adapter, memory, kvTokens, loadMs }: EngineReport) {
+  return { engine, adapter, contextLength: info.contextLength, kvTokens, memory, loadMs };
 }

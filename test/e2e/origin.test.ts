@@ -105,12 +105,15 @@ describe("as it starts", () => {
   });
 
   test("it says what is wrong with the command or the file", async () => {
-    const [usage, file] = await Promise.all([
+    const { port } = new URL(origin.url);
+    const [usage, file, taken] = await Promise.all([
       runOrigin(["--modle", path]),
-      runOrigin(["--model", join(folder, "none.gguf"), "--software"]),
+      runOrigin(["--model", join(folder, "none.gguf"), "--software", "--port", "0"]),
+      runOrigin(["--model", path, "--software", "--port", port]),
     ]);
     expect([usage.code, usage.output]).toEqual([2, expect.stringContaining("Unknown option '--modle'")]);
     expect([file.code, file.output]).toEqual([1, expect.stringMatching(/There is no file .*none\.gguf/)]);
+    expect([taken.code, taken.output]).toEqual([1, expect.stringContaining(`Port ${port} of 127.0.0.1 is in use`)]);
   });
 });
 

@@ -11,7 +11,7 @@ import type { ApiError } from "../../../src/protocol/errors.ts";
 import type { GenerateEvent } from "../../../src/protocol/generate.ts";
 import type { EngineLimits } from "../../../src/serving/engine.ts";
 import { readAll, request, textOf, world } from "../serving/world.ts";
-import { CONFIG, LiveEngine } from "./engines.ts";
+import { CONFIG, LiveEngine, scripted } from "./engines.ts";
 
 async function started(limits: Partial<EngineLimits> = {}, { pauseMs = 5, unreadBytesMax = 1e6 } = {}) {
   const lives: LiveEngine[] = [];
@@ -129,6 +129,26 @@ test("an abort frees an answer's blocks within two steps, and the others go on",
   expect(here.model.stats.numFreeBlocks).toBe(here.model.stats.numBlocks);
   expect(await value("vllm:request_success_total")).toBe(2);
   stop();
+});
+
+test("a model that is still loading is not listed, and says when to come back", async () => {
+  const model = new RemoteModel({
+    config: CONFIG,
+    spawn: scripted().spawn,
+    clock: systemClock,
+    limits: SUPERVISOR_LIMITS,
+    meter: new ModelMeter(createMetrics(), "tiny", () => 0),
+    log: () => {},
+  });
+  void model.supervisor.start();
+  const service = new OriginModels([model]);
+  expect(await service.models()).toEqual([]);
+  expect(await service.ready()).toMatchObject({
+    ready: false,
+    detail: { models: [{ id: "tiny", state: "starting" }] },
+  });
+  await expect(service.generate(request())).rejects.toMatchObject({ status: 503, retryAfterS: 1 });
+  await service.stop();
 });
 
 describe("the end of service", () => {
