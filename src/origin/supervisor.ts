@@ -46,6 +46,8 @@ export const SUPERVISOR_LIMITS: SupervisorLimits = {
 };
 
 const CHECK_MS = 500;
+/** A kill takes some milliseconds, more where much memory is given back. */
+const KILL_GRACE_MS = 5_000;
 
 export interface SupervisorOptions {
   config: EngineConfig;
@@ -122,11 +124,12 @@ export class Supervisor {
     this.#process?.send(message);
   }
 
-  /** Resolves when the engine's process is gone. */
+  /** Resolves when the engine's process is gone, or does not go. */
   stop(): Promise<void> {
     this.#phase = "stopped";
     this.#cancelTimer();
     if (this.#process === null) return Promise.resolve();
+    this.#cancelTimer = this.#options.clock.after(KILL_GRACE_MS, () => this.#gone.resolve());
     this.#process.kill();
     return this.#gone.promise;
   }
@@ -136,11 +139,16 @@ export class Supervisor {
     this.#phase = "starting";
     this.#failure = null;
     this.#heardAtMs = clock.nowMs();
-    this.#process = spawn({
-      message: (message) => this.#hear(message),
-      exited: (how) => this.#exited(how),
+    const life = spawn({
+      message: (message) => {
+        if (this.#process === life) this.#hear(message);
+      },
+      exited: (how) => {
+        if (this.#process === life) this.#lose(this.#failure?.message ?? `Its process ended: ${how}.`);
+      },
     });
-    this.#process.send({ type: "load", config });
+    this.#process = life;
+    life.send({ type: "load", config });
     this.#watch();
   }
 
@@ -159,7 +167,7 @@ export class Supervisor {
     }
     const { limits, onMessage } = this.#options;
     if (message.type === "beat" && message.state !== null && message.state.stepMs > limits.stepMaxMs) {
-      this.#end(`a step has been under way for ${Math.round(message.state.stepMs)} ms`);
+      this.#end(`A step was under way for ${Math.round(message.state.stepMs)} ms.`);
     } else if (this.#phase === "ready") {
       onMessage(message);
     }
@@ -169,17 +177,20 @@ export class Supervisor {
     const { clock, limits } = this.#options;
     this.#cancelTimer = clock.after(CHECK_MS, () => {
       const silentMs = clock.nowMs() - this.#heardAtMs;
-      if (silentMs > limits.silenceMaxMs) this.#end(`it has said nothing for ${silentMs} ms`);
+      if (silentMs > limits.silenceMaxMs) this.#end(`It said nothing for ${silentMs} ms.`);
       else this.#watch();
     });
   }
 
+  /** Does not wait for its exit: a process that a driver holds on to may not even be killed. */
   #end(why: string): void {
-    this.#options.log(`The engine of '${this.#options.config.modelId}' is ended: ${why}.`);
-    this.#process?.kill();
+    const life = this.#process;
+    this.#process = null;
+    life?.kill();
+    this.#lose(why);
   }
 
-  #exited(how: string): void {
+  #lose(reason: string): void {
     this.#process = null;
     this.#cancelTimer();
     if (this.#phase === "stopped") {
@@ -187,7 +198,6 @@ export class Supervisor {
       return;
     }
     const { config, clock, limits, log, onLost } = this.#options;
-    const reason = this.#failure?.message ?? `Its process ended: ${how}.`;
     if (this.#report === null) {
       this.#phase = "stopped";
       this.#first.reject(new EngineStartError(this.#failure ?? { kind: "fault", message: reason }));

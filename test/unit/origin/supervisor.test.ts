@@ -109,13 +109,24 @@ describe("a ready engine", () => {
     expect(lives[0]!.isKilled).toBe(false);
     clock.advance(1_000);
     expect(lives[0]!.isKilled).toBe(true);
-    expect(lines[0]).toMatch(/said nothing for 31000 ms/);
+    expect(lines[0]).toMatch(/is lost and starts again in 250 ms\. It said nothing for 31000 ms\./);
     clock.advance(LIMITS.pauseMs);
     lives[1]!.ready();
     const state = { ...stateOf(world()), stepMs: LIMITS.stepMaxMs + 1 };
     lives[1]!.say({ type: "beat", state });
     expect(lives[1]!.isKilled).toBe(true);
     expect(numLost).toBe(2);
+  });
+
+  test("that cannot be killed is given up all the same, and what it says later is not heard", () => {
+    const [stuck] = lives;
+    stuck!.kill = () => {};
+    clock.advance(LIMITS.silenceMaxMs + 1);
+    expect([numLost, supervisor.phase]).toEqual([1, "paused"]);
+    clock.advance(LIMITS.pauseMs);
+    lives[1]!.ready();
+    stuck!.exit("SIGKILL");
+    expect([numLost, supervisor.phase, lives.length]).toEqual([1, "ready", 2]);
   });
 
   test("is not followed by another after `stop`", async () => {
