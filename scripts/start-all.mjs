@@ -35,7 +35,9 @@ if (values.help) {
 }
 
 const originPort = values["origin-port"];
-const origins = [{ name: "local-gpu", url: `http://127.0.0.1:${originPort}/v1`, models: [{ id: MODEL }] }];
+const origins = [
+  { name: "local-gpu", kind: "runnel", url: `http://127.0.0.1:${originPort}/v1`, models: [{ id: MODEL }] },
+];
 const demo = join(ROOT, "public/models/demo.gguf");
 // One size for a machine without a GPU: more at once would only be slower.
 const size = ["--max-running", "8", "--batch-tokens", "256", "--drain-seconds", String(DRAIN_S)];
