@@ -33,6 +33,8 @@ export interface ChatMessage {
   role: ChatRole;
   content: string;
   name?: string;
+  /** Of the last message only, an assistant's: words that the answer goes on from. Absent = false. */
+  isBegun?: boolean;
 }
 
 export type Prompt =
