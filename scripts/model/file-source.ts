@@ -1,19 +1,12 @@
-/** A file on disk as a byte source. */
-import { createReadStream, statSync } from "node:fs";
-import { Readable } from "node:stream";
+/** A file on disk as a byte source, with what is wrong with it as the command line's error. */
+import { statSync } from "node:fs";
 import type { ByteSource } from "../../src/model/byte-source.ts";
+import { openFile } from "../../src/model/source-file.ts";
 import { CommandError } from "./errors.ts";
 
 /** @throws CommandError where it is not a readable file */
 export function fileSource(path: string): ByteSource {
-  return {
-    name: path,
-    sizeBytes: fileSize(path),
-    async open(offsetBytes = 0) {
-      const file = createReadStream(path, { start: offsetBytes, highWaterMark: 1 << 20 });
-      return Readable.toWeb(file) as unknown as ReadableStream<Uint8Array>;
-    },
-  };
+  return openFile(path, fileSize(path));
 }
 
 export function fileSize(path: string): number {

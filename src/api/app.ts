@@ -18,7 +18,7 @@ import { addRoute } from "./routes.ts";
 import { sessionRoutes } from "./session-routes.ts";
 
 export function createApi(options: ApiOptions): Hono<ApiEnv> {
-  const { clock, log, randomId, sessions } = options;
+  const { clock, log, randomId, sessions, authorize } = options;
   const app = new Hono<ApiEnv>();
 
   app.use(async (context, next) => {
@@ -38,6 +38,12 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     if (isPreflight(context.req.raw)) return preflightResponse(context.req.raw);
     await next();
     allowAnyOrigin(context.res.headers);
+  });
+
+  // After CORS: a preflight brings no key, and a page may read why it was refused.
+  app.use("/v1/*", (context, next) => {
+    authorize?.(context.req.raw);
+    return next();
   });
 
   const routes = [

@@ -12,6 +12,8 @@ export interface ApiOptions {
   /** At least 128 random bits in [0-9A-Za-z_-], as `randomHexId` makes them. */
   randomId: () => string;
   log: Log;
+  /** Who may use /v1. Absent = everybody. @throws ApiError 401 */
+  authorize?: (request: Request) => void;
 }
 
 export interface ApiEnv {

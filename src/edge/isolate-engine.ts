@@ -78,12 +78,12 @@ export class IsolateEngine {
   }
 
   /**
-   * Admits a request.
+   * Admits a request. All of them in one line: an isolate's clients are strangers, and none may say that it goes first.
    * @param owner the object that will drive it, so that nothing is left of it when the object is reset
    * @throws ApiError for whatever the model refuses
    */
   generate(owner: string, model: ServedModel, request: GenerateRequest, options?: GenerateOptions): TextGeneration {
-    const generation = model.generate(request, options);
+    const generation = model.generate({ ...request, priority: 0 }, options);
     this.#orphans.add(generation, owner);
     return generation;
   }

@@ -3,7 +3,7 @@
  * with a status travels as a value and becomes an `ApiError` again on the other side. What is no `ApiError` is a bug:
  * its cause is logged under the request's id where it happened, and the caller learns the id only.
  */
-import { ApiError, type ApiErrorFields, internalError } from "../protocol/errors.ts";
+import { ApiError, type ApiErrorFields, errorFields, internalError } from "../protocol/errors.ts";
 
 export type RpcResult<T> = { ok: true; value: T } | { ok: false; error: ApiErrorFields };
 
@@ -25,9 +25,4 @@ export function toApiError(requestId: string, cause: unknown): ApiError {
   if (cause instanceof ApiError) return cause;
   console.error(`request ${requestId} failed:`, cause);
   return internalError(requestId);
-}
-
-export function errorFields(error: ApiError): ApiErrorFields {
-  const { status, type, code, param, message, retryAfterS } = error;
-  return { status, type, code, param, message, ...(retryAfterS === null ? {} : { retryAfterS }) };
 }

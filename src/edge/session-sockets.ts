@@ -13,7 +13,7 @@ import { systemClock } from "../api/clock.ts";
 import { CHAT_FORMAT } from "../api/generation-routes.ts";
 import type { SessionInfo, SessionTurnRequest } from "../api/model-service.ts";
 import { randomHexId } from "../api/random-id.ts";
-import { ApiError, notFound, streamGone, tooManySockets } from "../protocol/errors.ts";
+import { ApiError, errorFields, notFound, streamGone, tooManySockets } from "../protocol/errors.ts";
 import { SESSION_SOCKETS_MAX } from "../protocol/limits.ts";
 import {
   decodeLastEventId,
@@ -31,7 +31,7 @@ import {
 } from "../protocol/session-socket.ts";
 import { type EventPosition, formatEventId } from "../protocol/sse-ids.ts";
 import { PeerSocket } from "./peer-socket.ts";
-import { errorFields, type RpcResult, toApiError, unwrap } from "./rpc-result.ts";
+import { type RpcResult, toApiError, unwrap } from "./rpc-result.ts";
 import type { SessionStore } from "./session-store.ts";
 import type { Turn } from "./turn.ts";
 import { TurnFeed } from "./turn-feed.ts";

@@ -35,6 +35,12 @@ export class ApiError extends Error {
   }
 }
 
+/** As plain data, for borders that carry no classes: `new ApiError(errorFields(error))` is the error again. */
+export function errorFields(error: ApiError): ApiErrorFields {
+  const { status, type, code, param, message, retryAfterS } = error;
+  return { status, type, code, param, message, ...(retryAfterS === null ? {} : { retryAfterS }) };
+}
+
 const INVALID = "invalid_request_error";
 
 export function invalidRequest(message: string, param: string | null = null, code: string | null = null): ApiError {
@@ -86,6 +92,17 @@ export function modelNotFound(model: string, known: readonly string[]): ApiError
     code: "model_not_found",
     param: "model",
     message: `The model '${model}' does not exist here. Models: ${known.join(", ") || "none"}.`,
+  });
+}
+
+/** No key where one is needed, or a wrong one. */
+export function unauthorized(): ApiError {
+  return new ApiError({
+    status: 401,
+    type: INVALID,
+    code: "invalid_api_key",
+    param: null,
+    message: "This server needs its API key. Send 'authorization: Bearer KEY' with the right one.",
   });
 }
 
@@ -219,6 +236,20 @@ export function overloaded(numWaiting: number, numWaitingMax: number): ApiError 
     code: "server_overloaded",
     param: null,
     message: `${numWaiting} requests are waiting and the limit is ${numWaitingMax}. Retry in a second.`,
+    retryAfterS: 1,
+  });
+}
+
+/** An answer is made faster than its client takes it. */
+export function readerTooSlow(heldBytes: number, limitBytes: number): ApiError {
+  return new ApiError({
+    status: 429,
+    type: "server_busy",
+    code: "reader_too_slow",
+    param: null,
+    message:
+      `${heldBytes} bytes of this answer wait to be read; the limit is ${limitBytes}. Read faster, or ask for fewer ` +
+      "logprobs.",
     retryAfterS: 1,
   });
 }

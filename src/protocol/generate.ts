@@ -33,6 +33,8 @@ export interface ChatMessage {
   role: ChatRole;
   content: string;
   name?: string;
+  /** Of the last message only, an assistant's: words that the answer goes on from. Absent = false. */
+  isBegun?: boolean;
 }
 
 export type Prompt =
@@ -62,6 +64,8 @@ export interface GenerateRequest {
   echo: boolean;
   /** Salt of the prefix cache: requests share cached KV only with the same salt. */
   cacheSalt: string;
+  /** Place in the waiting line: lower first, then by arrival. Orders nothing where a host ignores it. */
+  priority: number;
 }
 
 export interface TokenLogprob {

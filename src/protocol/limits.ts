@@ -68,6 +68,9 @@ export const PENALTY_ABS_MAX = 2;
 /** Seeds are int64 (OpenAI). JSON numbers over 2^53 arrive rounded: the same seed still gives the same text. */
 export const SEED_ABS_MAX = 2 ** 63;
 
+/** Order of the waiting line, either way; vLLM takes any int, too. */
+export const PRIORITY_ABS_MAX = 2 ** 31 - 1;
+
 /** Names of models end in log lines and error messages; a hub address fits. */
 export const MODEL_NAME_CHARS_MAX = 256;
 

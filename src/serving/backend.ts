@@ -52,8 +52,9 @@ export interface Backend {
   /**
    * A copy of what a block holds, all layers, in this backend's own layout and precision. Another backend of the same
    * build, model and options goes on from it with the same results, bit for bit. Only between steps, as `writeBlock`.
+   * A GPU answers with a promise, and its blocks cannot be archived (`saveBlocks`).
    */
-  readBlock(block: number): Uint8Array<ArrayBuffer>;
+  readBlock(block: number): MaybePromise<Uint8Array<ArrayBuffer>>;
   /** Replaces what a block holds. Throws for another length than `readBlock` gives, and then changes nothing. */
   writeBlock(block: number, bytes: Uint8Array): void;
   /** Frees what the backend holds. No call is allowed afterwards. */

@@ -166,6 +166,7 @@ export class TextGeneration implements Generation {
         numLogprobs: request.logprobs,
         scorePrompt: scores !== null,
         cacheSalt: request.cacheSalt,
+        priority: request.priority,
         listener: this.#listener(prompt, promptIndex * request.n + i, scores),
         outputTokens: this.#options.generatedTokens,
         siblings: i === 0 ? sequences.toReversed() : [],

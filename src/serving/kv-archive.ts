@@ -68,7 +68,7 @@ export function saveBlocks(
     if (!archive.has(index, hash)) {
       if (index >= match.numBlocks) break;
       isWhole = numWritten < numBlocksMax;
-      if (!isWhole || !archive.write(index, hash, ids, backend.readBlock(match.blocks[index]!))) break;
+      if (!isWhole || !archive.write(index, hash, ids, readAtOnce(backend, match.blocks[index]!))) break;
       numWritten++;
     }
     numKept = index + 1;
@@ -109,6 +109,12 @@ export function restoreBlocks(
   } finally {
     blocks.release(table);
   }
+}
+
+function readAtOnce(backend: Backend, block: number): Uint8Array<ArrayBuffer> {
+  const bytes = backend.readBlock(block);
+  if (bytes instanceof Promise) throw new Error(`Blocks of the backend "${backend.name}" cannot be archived.`);
+  return bytes;
 }
 
 /** The full blocks of the first `numTokens`, each with the hash of everything up to its end. */

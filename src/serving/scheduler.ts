@@ -1,7 +1,8 @@
 /**
  * Decides what every step computes. Continuous batching (Yu et al., Orca 2022) with chunked prefill (Agrawal et al.,
  * Sarathi-Serve 2024): in each step every decoding sequence gets its one token first, then prompts get chunks of what
- * the token budget has left, then waiting requests are admitted, first come first served.
+ * the token budget has left, then waiting requests are admitted, by priority and then first come first served. Priority
+ * orders the waiting line only: who runs is never interrupted for it.
  *
  * Why every admitted request finishes, whatever the budget (≥ 1) and the pool (≥ one sequence):
  *  - at most `tokenBudget` sequences run, so every decode fits in every step and, while any prompt is unfinished, at

@@ -43,6 +43,8 @@ export interface SequenceOptions {
   /** Report the logprob of every prompt token; those rows must be computed, so the prefix cache is not used for them. */
   scorePrompt: boolean;
   cacheSalt: string;
+  /** Lower ones are admitted first. Default 0. */
+  priority?: number;
   listener: SequenceListener;
   /** Tokens of an earlier life: computed again, not drawn again. Fewer than `maxTokens`; not with siblings. */
   outputTokens?: readonly number[];
@@ -62,6 +64,7 @@ export class Sequence {
   readonly maxTokens: number;
   readonly scorePrompt: boolean;
   readonly cacheSalt: string;
+  readonly priority: number;
   readonly listener: SequenceListener;
   readonly archive: KvSource | null;
   siblings: Sequence[];
@@ -104,6 +107,7 @@ export class Sequence {
     this.maxTokens = options.maxTokens;
     this.scorePrompt = options.scorePrompt;
     this.cacheSalt = options.cacheSalt;
+    this.priority = options.priority ?? 0;
     this.listener = options.listener;
     this.archive = options.archive ?? null;
     this.awaitRestore();

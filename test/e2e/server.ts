@@ -66,7 +66,7 @@ export async function freePort(): Promise<number> {
   }
 }
 
-async function untilLine(child: ChildProcess, output: () => string, pattern: RegExp): Promise<string> {
+export async function untilLine(child: ChildProcess, output: () => string, pattern: RegExp): Promise<string> {
   const deadlineMs = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < deadlineMs) {
     const match = pattern.exec(output());
@@ -78,7 +78,7 @@ async function untilLine(child: ChildProcess, output: () => string, pattern: Reg
   throw new Error(`npm start printed no ready line:\n${output()}`);
 }
 
-async function stop(child: ChildProcess): Promise<number | null> {
+export async function stop(child: ChildProcess): Promise<number | null> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return child.exitCode;
   const ended = once(child, "exit");
   process.kill(-child.pid, "SIGTERM");

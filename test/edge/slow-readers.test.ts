@@ -107,6 +107,7 @@ test("what may wait is bounded: the next is told to come back, from a session an
       logprobs: null,
       echo: false,
       cacheSalt: "",
+      priority: 0,
     }),
   );
   expect(model.stats.numWaiting).toBe(NUM_PLACES);

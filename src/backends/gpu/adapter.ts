@@ -19,6 +19,14 @@ export interface AdapterOptions {
   software?: boolean;
 }
 
+/** There is no GPU to run on, and the CPU was not asked for. */
+export class NoGpuError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "NoGpuError";
+  }
+}
+
 /**
  * `allow_unsafe_apis` offers subgroup matrices; `vulkan_enable_f16_on_nvidia` the f16 that their tiles are made of, which
  * Dawn otherwise keeps from NVIDIA. Kernels write workgroup memory before they read it, and SwiftShader takes seconds to
@@ -40,7 +48,7 @@ export interface OpenAdapter {
   release(): void;
 }
 
-/** @throws Error when there is no adapter, or only a software one that was not asked for */
+/** @throws NoGpuError when there is no adapter, or only a software one that was not asked for */
 export async function openAdapter({ software = false }: AdapterOptions): Promise<OpenAdapter> {
   if (software) await useSoftwareVulkan();
   const gpu = create(DAWN_OPTIONS);
@@ -49,7 +57,7 @@ export async function openAdapter({ software = false }: AdapterOptions): Promise
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (adapter === null) {
     release();
-    throw new Error(
+    throw new NoGpuError(
       "No GPU was found. In a container, NVIDIA's Vulkan driver needs NVIDIA_DRIVER_CAPABILITIES=graphics,compute,utility; " +
         "--software runs on the CPU instead, slowly.",
     );
@@ -57,7 +65,7 @@ export async function openAdapter({ software = false }: AdapterOptions): Promise
   const description = describe(adapter);
   if (description.isSoftware && !software) {
     release();
-    throw new Error(
+    throw new NoGpuError(
       `The only GPU that was found is ${adapterLabel(description)}, which is the CPU. Install a Vulkan driver for the GPU, ` +
         "or say --software.",
     );

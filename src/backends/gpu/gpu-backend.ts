@@ -1,8 +1,6 @@
 /**
  * The Backend on a GPU. A step is one upload and one submission, from token ids to sampled tokens; only those, and what
  * else was asked for, come back. (More outputs than there is room for take further turns of the head.)
- *
- * `readBlock` answers with a promise, which `Backend` does not allow for yet: memory of a GPU cannot be read at once.
  */
 
 import { kvBlockBytes, scaleBlockBytes } from "../../../kernels-gpu/attention/kv-layout.ts";
@@ -61,7 +59,7 @@ interface Parts {
   weightsBytes: number;
 }
 
-export class GpuBackend implements Omit<Backend, "readBlock"> {
+export class GpuBackend implements Backend {
   readonly name = "webgpu";
   readonly adapter: AdapterDescription;
   readonly limits: BackendLimits;
@@ -140,7 +138,7 @@ export class GpuBackend implements Omit<Backend, "readBlock"> {
     });
   }
 
-  /** As `Backend.readBlock`, but later. @throws RangeError at once for a block that does not exist */
+  /** Later: memory of a GPU cannot be read at once. @throws RangeError at once for a block that does not exist */
   readBlock(block: number): Promise<Uint8Array<ArrayBuffer>> {
     const { pageParts, device } = this.#live();
     this.#checkBlock(block);

@@ -25,9 +25,19 @@ export async function useSoftwareVulkan(): Promise<void> {
   }
 }
 
+function packageFolder(): string {
+  try {
+    return join(dirname(fileURLToPath(import.meta.resolve("@sparticuz/chromium"))), "..");
+  } catch (cause) {
+    throw new Error("SwiftShader comes with the development package @sparticuz/chromium. Run `npm ci` with those.", {
+      cause,
+    });
+  }
+}
+
 /** Folder with the driver, in `node_modules/.cache` under the package's version; complete or not there at all. */
 async function unpackSwiftShader(): Promise<string> {
-  const packageRoot = join(dirname(fileURLToPath(import.meta.resolve("@sparticuz/chromium"))), "..");
+  const packageRoot = packageFolder();
   const { version } = JSON.parse(await readFile(join(packageRoot, "package.json"), "utf8")) as { version: string };
   const cache = join(packageRoot, "../../.cache");
   const target = join(cache, `swiftshader-${version}`);

@@ -4,7 +4,8 @@
  */
 
 import * as z from "zod";
-import { invalidRequest } from "../errors.ts";
+import { invalidRequest, unsupportedParameter } from "../errors.ts";
+import type { ChatMessage } from "../generate.ts";
 import { CHOICES_PER_PROMPT_MAX, MODEL_NAME_CHARS_MAX, TOP_LOGPROBS_MAX } from "../limits.ts";
 import type { WireRequest } from "../wire-request.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
@@ -23,6 +24,9 @@ const chatFieldsSchema = z.object({
   ...chatLogprobsShape,
   model: z.string().min(1).max(MODEL_NAME_CHARS_MAX),
   n: z.int().min(1).max(CHOICES_PER_PROMPT_MAX).nullish(),
+  /** The last message is the beginning of the answer (vLLM). */
+  continue_final_message: z.boolean().nullish(),
+  add_generation_prompt: z.boolean().nullish(),
 });
 
 /** The whole body, for documentation. */
@@ -37,7 +41,7 @@ export function decodeChatRequest(body: unknown, requestId: string): WireRequest
     generate: {
       requestId,
       model: fields.model,
-      prompts: [{ kind: "chat", messages: decodeMessages(raw.messages) }],
+      prompts: [{ kind: "chat", messages: withBegun(decodeMessages(raw.messages), fields) }],
       n: fields.n ?? 1,
       ...generationOf(fields, null),
       logprobs: chatLogprobsOf(fields),
@@ -53,4 +57,28 @@ export function chatLogprobsOf(fields: z.infer<z.ZodObject<typeof chatLogprobsSh
   if (fields.logprobs === true) return fields.top_logprobs ?? 0;
   if (fields.top_logprobs == null || fields.top_logprobs === 0) return null;
   throw invalidRequest("'top_logprobs' may be set only together with \"logprobs\": true.", "top_logprobs");
+}
+
+/** As in vLLM: one of the two, since a prompt for a new answer cannot stand behind one that is begun. */
+function withBegun(
+  messages: ChatMessage[],
+  fields: Pick<z.infer<typeof chatFieldsSchema>, "continue_final_message" | "add_generation_prompt">,
+): ChatMessage[] {
+  const { continue_final_message: continues, add_generation_prompt: prompts } = fields;
+  if (continues !== true) {
+    if (prompts === false) throw unsupportedParameter("add_generation_prompt", [true]);
+    return messages;
+  }
+  if (prompts === true) {
+    throw invalidRequest(
+      "'add_generation_prompt' and 'continue_final_message' cannot both be true. Leave the first out.",
+      "add_generation_prompt",
+    );
+  }
+  const last = messages.at(-1)!;
+  if (last.role === "assistant") return [...messages.slice(0, -1), { ...last, isBegun: true }];
+  throw invalidRequest(
+    `'continue_final_message' goes on from the last message, which must be the assistant's but is of role '${last.role}'.`,
+    "continue_final_message",
+  );
 }

@@ -14,6 +14,7 @@ import {
   LOGIT_BIAS_ENTRIES_MAX,
   MAX_TOKENS_MAX,
   PENALTY_ABS_MAX,
+  PRIORITY_ABS_MAX,
   REPETITION_PENALTY_MAX,
   SEED_ABS_MAX,
   STOP_STRING_CHARS_MAX,
@@ -55,6 +56,8 @@ export const generationShape = {
   user: z.string().nullish(),
   prompt_cache_key: identifier,
   cache_salt: identifier,
+  /** Lower ones wait less where requests queue (vLLM). */
+  priority: z.int().min(-PRIORITY_ABS_MAX).max(PRIORITY_ABS_MAX).nullish(),
 };
 
 export type GenerationFields = z.infer<z.ZodObject<typeof generationShape>>;
@@ -88,6 +91,7 @@ export function generationOf(fields: GenerationFields, maxTokensDefault: number 
     stopTokenIds: fields.stop_token_ids ?? [],
     ignoreEos: fields.ignore_eos ?? false,
     cacheSalt: fields.cache_salt ?? "",
+    priority: fields.priority ?? 0,
   };
 }
 

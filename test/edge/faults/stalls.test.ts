@@ -29,6 +29,7 @@ test("saving beside a stream that makes no step ends with what it may move, and 
       ignoreEos: true,
       logprobs: null,
       cacheSalt: "salt",
+      priority: 0,
     });
   const ended = ask("a b c d e f g h ".repeat(40), 4);
   while ((await ended.next()) !== null);

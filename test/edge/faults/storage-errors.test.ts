@@ -48,6 +48,7 @@ const turnRequest = (content: string, numTokens: number) => ({
     ignoreEos: true,
     logprobs: null,
     cacheSalt: "",
+    priority: 0,
   },
   frame: { id: "fault", createdS: 1, numChoices: 1, includeUsage: true },
   truncates: false,

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { createApi } from "../../../src/api/app.ts";
-import { modelNotFound, overloaded } from "../../../src/protocol/errors.ts";
+import { modelNotFound, overloaded, unauthorized } from "../../../src/protocol/errors.ts";
 import { answer, delta, fault, finish, start } from "../protocol/events.ts";
 import { readSse } from "../protocol/sse-reader.ts";
 import { CHAT, errorOf, type Host, MODEL, ORIGIN, scriptedHost } from "./scripted-host.ts";
@@ -263,6 +263,24 @@ describe("CORS", () => {
       expect(response.headers.has("access-control-allow-credentials")).toBe(false);
     }
     expect((await get("/health")).headers.has("access-control-allow-origin")).toBe(false);
+  });
+
+  test("a host's key guards /v1 and nothing else, and a page may read why it was refused", async () => {
+    const { app, models } = scriptedHost({
+      authorize: (request) => {
+        if (request.headers.get("authorization") !== "Bearer right") throw unauthorized();
+      },
+    });
+    const ask = (path: string, init?: RequestInit) => app.request(`${ORIGIN}${path}`, init);
+    const refused = await ask("/v1/models");
+    expect([refused.status, (await errorOf(refused)).code]).toEqual([401, "invalid_api_key"]);
+    expect(refused.headers.get("access-control-allow-origin")).toBe("*");
+    expect((await ask("/v1/chat/completions", { method: "POST", body: "{}" })).status).toBe(401);
+    expect(models.requests).toEqual([]);
+    expect((await ask("/v1/models", { headers: { authorization: "Bearer right" } })).status).toBe(200);
+    expect((await ask("/health")).status).toBe(200);
+    const preflight = { method: "OPTIONS", headers: { "access-control-request-method": "POST" } };
+    expect((await ask("/v1/models", preflight)).status).toBe(204);
   });
 
   test("a preflight allows our headers and echoes x-stainless-*, nothing else", async () => {

@@ -2,7 +2,7 @@
 import type { Hono } from "hono";
 import { createApi } from "../../../src/api/app.ts";
 import type { Clock } from "../../../src/api/clock.ts";
-import type { ApiEnv } from "../../../src/api/context.ts";
+import type { ApiEnv, ApiOptions } from "../../../src/api/context.ts";
 import type { LogRecord } from "../../../src/api/log.ts";
 import type {
   EventStream,
@@ -195,14 +195,15 @@ export interface Host {
 
 export const ORIGIN = "http://edge.test";
 
-export function scriptedHost(): Host {
+/** @param more options of the API beyond those that every host has */
+export function scriptedHost(more: Pick<ApiOptions, "authorize"> = {}): Host {
   const models = new ScriptedModels();
   const sessions = new ScriptedSessions();
   const clock = new ManualClock();
   const records: LogRecord[] = [];
   let numIds = 0;
   const randomId = () => `id-${String(++numIds).padStart(30, "0")}`;
-  const app = createApi({ models, sessions, clock, randomId, log: (record) => records.push(record) });
+  const app = createApi({ models, sessions, clock, randomId, log: (record) => records.push(record), ...more });
   const post = async (path: string, body: unknown, init: RequestInit = {}) =>
     app.request(`${ORIGIN}${path}`, {
       method: "POST",

@@ -19,19 +19,24 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "backends/gpu": ["protocol", "serving", "model"],
   api: ["protocol"],
   edge: ["protocol", "text", "model", "serving", "backends/cpu", "api"],
+  origin: ["protocol", "text", "model", "serving", "backends/gpu", "api"],
   page: [],
 };
+
+const NODE_MODULES = ["child_process", "crypto", "http", "net", "path", "timers", "util"].map((name) => `node:${name}`);
 
 /** Packages a room may use; anything else from node_modules is a decision for ARCHITECTURE.md first. */
 const MAY_USE: Record<string, readonly string[]> = {
   protocol: ["zod"],
-  model: [],
+  // Only `source-file.ts`, which no Worker imports.
+  model: ["node:fs", "node:stream"],
   text: ["@huggingface/tokenizers", "@huggingface/jinja"],
   serving: [],
   "backends/cpu": [],
   "backends/gpu": ["webgpu", "node:fs", "node:os", "node:path", "node:url", "@sparticuz/chromium"],
   api: ["hono"],
   edge: ["hono", "cloudflare:workers"],
+  origin: ["@hono/node-server", "prom-client", ...NODE_MODULES],
   page: [],
 };
 

@@ -80,6 +80,7 @@ function ask(model: ServedModel, { sampling, messages, n = 1, maxTokens = 60, tr
     logprobs: 2,
     echo: false,
     cacheSalt: "",
+    priority: 0,
   };
   const generation = model.generate(request, transcript === undefined ? {} : { transcript });
   const events: GenerateEvent[] = [];

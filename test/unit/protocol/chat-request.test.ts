@@ -32,6 +32,7 @@ test("the smallest request gets OpenAI's defaults", () => {
       logprobs: null,
       echo: false,
       cacheSalt: "",
+      priority: 0,
     },
     style: { stream: false, includeUsage: false },
     promptCacheKey: null,
@@ -178,7 +179,6 @@ test.each([
   ["truncate_prompt_tokens", 5],
   ["add_special_tokens", true],
   ["add_generation_prompt", false],
-  ["continue_final_message", true],
   ["chat_template", "x"],
   ["chat_template_kwargs", { a: 1 }],
   ["documents", [{}]],
@@ -187,6 +187,20 @@ test.each([
   const error = caught(() => decode({ [param]: value }));
   expect(error).toMatchObject({ status: 400, code: "unsupported_parameter", param });
   expect(error.message).toContain(`'${param}' is not supported here. Leave it out`);
+});
+
+test("an answer that is begun is the assistant's last message", () => {
+  const said = { role: "assistant", content: "Once" } as const;
+  const messages = [{ role: "user", content: "hi" }, said] as const;
+  const begun = decode({ messages, continue_final_message: true, add_generation_prompt: false });
+  expect(begun.generate.prompts).toEqual([{ kind: "chat", messages: [messages[0], { ...said, isBegun: true }] }]);
+  expect(decode({ messages, continue_final_message: false }).generate.prompts).toEqual([{ kind: "chat", messages }]);
+  for (const [param, fields] of [
+    ["continue_final_message", { continue_final_message: true }],
+    ["add_generation_prompt", { messages, continue_final_message: true, add_generation_prompt: true }],
+  ] as const) {
+    expect(caught(() => decode(fields))).toMatchObject({ status: 400, param });
+  }
 });
 
 test("neutral values of unsupported fields pass", () => {

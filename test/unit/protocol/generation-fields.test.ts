@@ -62,6 +62,8 @@ const GOOD: [string, unknown, string, unknown][] = [
   ["cache_salt", "tenant", "cacheSalt", "tenant"],
   ["cache_salt", null, "cacheSalt", ""],
   ["user", "someone", "cacheSalt", ""],
+  ["priority", -5, "priority", -5],
+  ["priority", null, "priority", 0],
 ];
 
 /** field, bad value, param, words that the message must hold */

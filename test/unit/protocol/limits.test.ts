@@ -47,6 +47,7 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["PENALTY_ABS_MAX", "presence_penalty", (presence_penalty) => chat({ presence_penalty })],
   ["PENALTY_ABS_MAX", "frequency_penalty", (frequency_penalty) => chat({ frequency_penalty })],
   ["SEED_ABS_MAX", "seed", (seed) => chat({ seed }), 4096],
+  ["PRIORITY_ABS_MAX", "priority", (priority) => chat({ priority })],
   ["MODEL_NAME_CHARS_MAX", "model", (size) => chat({ model: chars(size) })],
   ["IDENTIFIER_CHARS_MAX", "cache_salt", (size) => chat({ cache_salt: chars(size) })],
   ["IDENTIFIER_CHARS_MAX", "prompt_cache_key", (size) => chat({ prompt_cache_key: chars(size) })],

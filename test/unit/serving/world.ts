@@ -63,6 +63,7 @@ export function request(changes: Partial<GenerateRequest> = {}): GenerateRequest
     logprobs: null,
     echo: false,
     cacheSalt: "",
+    priority: 0,
     ...changes,
   };
 }

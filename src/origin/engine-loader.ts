@@ -1,0 +1,141 @@
+/** From a file to a model that can answer, on a GPU of its own. Runs in the engine's process. */
+import { adapterLabel } from "../backends/gpu/adapter.ts";
+import { GpuDevice } from "../backends/gpu/device.ts";
+import { GpuBackend } from "../backends/gpu/gpu-backend.ts";
+import { DECODE_ROWS_MAX, type GpuOptions } from "../backends/gpu/options.ts";
+import { describeModel } from "../model/describe.ts";
+import type { GgufHeader } from "../model/gguf.ts";
+import { readGguf } from "../model/gguf-reader.ts";
+import { fileSource } from "../model/source-file.ts";
+import { specFromGguf } from "../model/spec-from-gguf.ts";
+import type { SamplingParams } from "../protocol/generate.ts";
+import type { ModelInfo } from "../protocol/model-info.ts";
+import { BackendCrash } from "../serving/backend.ts";
+import { createLanguageModel, type ServedModel } from "../serving/served-model.ts";
+import { encodeChat, loadText } from "../text/index.ts";
+import type { EngineConfig, EngineReport } from "./messages.ts";
+
+/** More than take the kernels of a decode, so that both kinds run. */
+const WARM_UP_TOKENS = DECODE_ROWS_MAX + 4;
+
+const GREEDY: SamplingParams = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  logitBias: [],
+  seed: 0,
+};
+
+export interface LoadedEngine {
+  model: ServedModel;
+  report: EngineReport;
+}
+
+export interface EngineLoaderOptions {
+  /** The GPU is lost, and this process with it. */
+  onCrash: (error: BackendCrash) => void;
+  log: (what: string, cause: unknown) => void;
+}
+
+/**
+ * The GPU is opened before the file is, because its absence is what an operator most often has to hear of.
+ *
+ * @throws NoGpuError; ModelError for a file that cannot be read or served; Error where the GPU has no room
+ */
+export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineLoaderOptions): Promise<LoadedEngine> {
+  const startedAtMs = performance.now();
+  const { modelId, path, software, waitingMax, speculation } = config;
+  const device = await GpuDevice.open({ software });
+  const source = fileSource(path);
+  const { header, data } = await readGguf(source);
+  try {
+    const spec = specFromGguf(header, source.name);
+    const { tokenizer, template } = loadText(header, { nowMs: () => Date.now() });
+    const info = infoOf(modelId, header, source.sizeBytes);
+    const backend = await GpuBackend.load({ device, header, data, spec, options: gpuOptionsOf(config) });
+    const model = createLanguageModel({
+      id: modelId,
+      backend,
+      tokenizer,
+      encodeChat: (messages, transcript) =>
+        encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
+      clock: () => performance.now(),
+      random: () => Math.random(),
+      limits: { numWaitingMax: waitingMax, speculation },
+      onCrash,
+      onFault: (error, requestIds) => {
+        if (!(error instanceof BackendCrash)) log(`A step of '${modelId}' failed for ${requestIds}`, error);
+      },
+    });
+    await warmUp(model);
+    const { limits, memory, name: engine, adapter } = backend;
+    const report: EngineReport = {
+      info: { ...info, contextLength: model.contextLength },
+      engine,
+      adapter: adapterLabel(adapter),
+      isSoftware: adapter.isSoftware,
+      memory,
+      kvTokens: limits.numBlocks * limits.blockTokens,
+      requestsMax: limits.maxBatchSequences + waitingMax,
+      loadMs: Math.round(performance.now() - startedAtMs),
+    };
+    return { model, report };
+  } catch (cause) {
+    await data.cancel();
+    throw cause;
+  }
+}
+
+/**
+ * A short answer to nobody: kernels are compiled when a step first needs them, and a GPU that computes nothing should be
+ * found out before anybody is told that it is ready.
+ */
+async function warmUp(model: ServedModel): Promise<void> {
+  const numTokens = Math.min(WARM_UP_TOKENS, model.contextLength - 2);
+  const generation = model.generate({
+    requestId: "warm-up",
+    model: model.id,
+    prompts: [{ kind: "tokens", tokens: Array.from({ length: numTokens }, (_, id) => id) }],
+    n: 1,
+    sampling: GREEDY,
+    maxTokens: 2,
+    stopStrings: [],
+    stopTokenIds: [],
+    ignoreEos: true,
+    logprobs: null,
+    echo: false,
+    cacheSalt: "warm-up",
+    priority: 0,
+  });
+  for (let event = await generation.next(); event !== null; event = await generation.next()) {
+    if (event.type === "error") throw new Error(`The model does not compute: ${event.message}`);
+  }
+}
+
+function gpuOptionsOf({ contextLength, kvBytes, kvPrecision, batchTokensMax, runningMax }: EngineConfig): GpuOptions {
+  return {
+    kvPrecision,
+    ...(contextLength !== null && { contextLength }),
+    ...(kvBytes !== null && { kvBytes }),
+    ...(batchTokensMax !== null && { maxBatchTokens: batchTokensMax }),
+    ...(runningMax !== null && { maxBatchSequences: runningMax }),
+  };
+}
+
+function infoOf(id: string, header: GgufHeader, sizeBytes: number | null): Omit<ModelInfo, "contextLength"> {
+  const { numParameters, quantization } = describeModel(header);
+  const name = header.metadata.get("general.name");
+  return {
+    id,
+    created: Math.floor(Date.now() / 1000),
+    ownedBy: "runnel",
+    description: typeof name === "string" ? name : null,
+    quantization,
+    numParameters,
+    sizeBytes,
+  };
+}
