@@ -72,17 +72,10 @@ function stopOf({ stop_reason, matched_stop }: JsonObject): string | number | nu
 
 function usageOf(chunk: JsonObject): UpstreamUsage | null {
   const usage = objectOf(chunk.usage);
-  // llama.cpp's, which its final chunk always has.
-  const timings = objectOf(chunk.timings);
-  if (usage === null && timings === null) return null;
-  const details = objectOf(usage?.prompt_tokens_details);
-  const cachedTokens = countOf(details?.cached_tokens) ?? countOf(timings?.cache_n);
-  const numComputed = countOf(timings?.prompt_n);
-  const promptTokens =
-    countOf(usage?.prompt_tokens) ?? (numComputed === null ? null : numComputed + (cachedTokens ?? 0));
+  if (usage === null) return null;
   return {
-    promptTokens,
-    completionTokens: countOf(usage?.completion_tokens) ?? countOf(timings?.predicted_n),
-    cachedTokens,
+    promptTokens: countOf(usage.prompt_tokens),
+    completionTokens: countOf(usage.completion_tokens),
+    cachedTokens: countOf(objectOf(usage.prompt_tokens_details)?.cached_tokens),
   };
 }

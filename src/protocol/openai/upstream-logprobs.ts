@@ -1,9 +1,9 @@
 /**
- * Logprobs of another server's chunk, in either of OpenAI's shapes. Token ids are not among them, so an entry's `id` is
- * `UNKNOWN_TOKEN_ID`; bytes that were left out are those of the text.
+ * Logprobs of another server's chunk, in either of OpenAI's shapes. Token ids are not among them (llama.cpp adds them), so
+ * an entry's `id` may be `UNKNOWN_TOKEN_ID`; bytes that were left out are those of the text.
  */
 import type { TokenLogprob } from "../generate.ts";
-import { type JsonObject, listOf, numberOf, objectOf, stringOf } from "../json-values.ts";
+import { countOf, type JsonObject, listOf, numberOf, objectOf, stringOf } from "../json-values.ts";
 
 export const UNKNOWN_TOKEN_ID = -1;
 
@@ -28,9 +28,9 @@ function chatToken(value: unknown): TokenLogprob[] {
   return [{ ...tokenOf(entry), logprob: numberOf(entry.logprob), top }];
 }
 
-function tokenOf({ token, bytes }: JsonObject): { id: number; text: string; bytes: number[] } {
+function tokenOf({ id, token, bytes }: JsonObject): { id: number; text: string; bytes: number[] } {
   const text = stringOf(token) ?? "";
-  return { id: UNKNOWN_TOKEN_ID, text, bytes: bytesOf(bytes) ?? [...encoder.encode(text)] };
+  return { id: countOf(id) ?? UNKNOWN_TOKEN_ID, text, bytes: bytesOf(bytes) ?? [...encoder.encode(text)] };
 }
 
 function bytesOf(value: unknown): number[] | null {
