@@ -8,7 +8,7 @@ const CHARS_MAX = 500;
 const HIDDEN = "[hidden]";
 
 /** Bearer tokens, and keys as most services write them. */
-const KEY_LIKE = /\b(bearer\s+|sk-|pk-|hf_|gsk_|api[-_ ]?key[=: ]+)[^\s"',;]{4,}/gi;
+const KEY_LIKE = /\b(bearer\s+|sk-|pk-|hf_|gsk_|api[-_ ]?key\s*[=:]\s*)[^\s"',;]{4,}/gi;
 const URL_LIKE = /\b[a-z][a-z0-9+.-]*:\/\/[^\s"'<>)]+/gi;
 const IPV4_LIKE = /\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b/g;
 

@@ -104,26 +104,25 @@ export function refused(
   }
   if (status === 404)
     return verdict(upstreamFailed(`${words} does not have the model (status 404)${said}`), true, false);
-  if (status >= 400 && status < 500) return verdict(clientError(status, body, said), false, false);
+  if (status >= 400 && status < 500) return verdict(clientError(status, body, hide), false, false);
   const isRetryable = status !== 500 && status !== 501;
   return verdict(upstreamFailed(`${words} failed (status ${status})${said}`), isRetryable, true);
 }
 
 /** The client's own mistake, in the origin's words. */
-function clientError(status: number, body: UpstreamErrorBody | null, said: string): ApiError {
-  const message = said === "" ? `The origin refuses the request (status ${status}).` : said.slice(2);
-  if (body !== null && isContextExceeded(body)) {
-    return invalidRequest(message, body.param ?? "messages", "context_length_exceeded");
+function clientError(status: number, body: UpstreamErrorBody | null, hide: (text: string) => string): ApiError {
+  if (body === null) {
+    return new ApiError({ ...REFUSED, status, message: `The origin refuses the request (status ${status}).` });
   }
-  return new ApiError({
-    status,
-    type: "invalid_request_error",
-    // A bare number repeats the status.
-    code: body === null || body.code === null || /^\d+$/.test(body.code) ? null : body.code,
-    param: body?.param ?? null,
-    message,
-  });
+  const message = hide(body.message);
+  const param = body.param === null ? null : hide(body.param);
+  if (isContextExceeded(body)) return invalidRequest(message, param ?? "messages", "context_length_exceeded");
+  // A bare number repeats the status.
+  const code = body.code === null || /^\d+$/.test(body.code) ? null : hide(body.code);
+  return new ApiError({ ...REFUSED, status, code, param, message });
 }
+
+const REFUSED = { type: "invalid_request_error", code: null, param: null };
 
 function fault(error: ApiError): OriginFailure {
   return new OriginFailure({ error, isRetryable: true, isFault: true, restMs: 0 });
