@@ -93,7 +93,7 @@ async function opened(
   });
   await generation.open();
   // Whoever falls back must know before the turn begins.
-  const first = model.fallback === null ? [] : await generation.nextEvents();
+  const first = model.fallback === null ? [] : await generation.firstEvents();
   return { generation, first };
 }
 

@@ -29,7 +29,7 @@ export async function originEvents(
   signal?.addEventListener("abort", abort);
   try {
     await generation.open();
-    const first = model.fallback === null ? [] : await generation.nextEvents();
+    const first = model.fallback === null ? [] : await generation.firstEvents();
     return eventStream(generation, first);
   } catch (cause) {
     generation.abort();

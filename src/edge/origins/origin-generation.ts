@@ -78,6 +78,17 @@ export class OriginGeneration {
     return [];
   }
 
+  /** All events up to the first token or end: from there on no other origin will be tried. @throws ApiError */
+  async firstEvents(): Promise<GenerateEvent[]> {
+    const first: GenerateEvent[] = [];
+    while (!this.#isSettled) {
+      const events = await this.nextEvents();
+      if (events.length === 0) break;
+      first.push(...events);
+    }
+    return first;
+  }
+
   /** Closes the connection to the origin, which stops generating. Safe any number of times. */
   abort(): void {
     this.#isAborted = true;

@@ -59,8 +59,10 @@ export class OriginTurnSource implements TurnSource, TurnGeneration {
 
   /** Relaying takes next to no CPU time, so that no budget is spent. */
   async nextEvents(): Promise<GenerateEvent[]> {
-    if (this.#queue.length === 0 && this.#generation !== null) {
-      for (const event of await this.#nextOf(this.#generation)) this.#take(event);
+    while (this.#queue.length === 0 && this.#generation !== null) {
+      const events = await this.#nextOf(this.#generation);
+      if (events.length === 0) break;
+      for (const event of events) this.#take(event);
       if (this.#heldBytes > TURN_EVENT_BYTES_MAX) this.#endEarly(this.#generation);
     }
     return this.#queue.splice(0, EVENTS_PER_CHUNK_MAX);
