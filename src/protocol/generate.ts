@@ -38,7 +38,8 @@ export interface ChatMessage {
 export type Prompt =
   | { kind: "text"; text: string }
   | { kind: "tokens"; tokens: number[] }
-  | { kind: "chat"; messages: ChatMessage[] };
+  /** `answerSoFar`: words of the answer that are there already, to go on from; absent = a new answer. */
+  | { kind: "chat"; messages: ChatMessage[]; answerSoFar?: string };
 
 export interface GenerateRequest {
   /** For errors and logs. The client may choose it (`x-request-id`), so it is not unique: never a key. */

@@ -1,6 +1,6 @@
 /** A stateless answer of an origin, as the routes read it. */
 import type { EventStream } from "../../api/model-service.ts";
-import { ApiError } from "../../protocol/errors.ts";
+import { ApiError, unsupportedParameter } from "../../protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../../protocol/generate.ts";
 import type { Env } from "../env.ts";
 import type { OriginModel } from "./origin.ts";
@@ -23,7 +23,7 @@ export async function originEvents(
 ): Promise<EventStream> {
   // The client chooses its salt, and no choice of it is a session's.
   const cacheSalt = request.cacheSalt === "" ? "" : `request:${request.cacheSalt}`;
-  const ask = { model, request: { ...request, cacheSalt }, affinityKey, answerSoFar: null };
+  const ask = { model, request: { ...request, cacheSalt }, affinityKey, answerSoFar: answerSoFarOf(request, model) };
   const generation = new OriginGeneration(originHost(env), ask);
   const abort = () => generation.abort();
   signal?.addEventListener("abort", abort);
@@ -43,6 +43,14 @@ export async function originEvents(
 /** Nobody of the origins can answer now, but the request may be fine. */
 export function isUnavailability(cause: unknown): boolean {
   return cause instanceof ApiError && [429, 502, 503, 504].includes(cause.status);
+}
+
+/** @throws ApiError where no origin could go on from it, and all would begin anew */
+function answerSoFarOf({ prompts }: GenerateRequest, { places }: OriginModel): string | null {
+  const [first] = prompts;
+  if (first?.kind !== "chat" || first.answerSoFar === undefined) return null;
+  if (places.some(({ origin }) => origin.knowsExtras)) return first.answerSoFar;
+  throw unsupportedParameter("continue_final_message", [false]);
 }
 
 function eventStream(generation: OriginGeneration, first: GenerateEvent[]): EventStream {

@@ -4,7 +4,8 @@
  */
 
 import * as z from "zod";
-import { invalidRequest } from "../errors.ts";
+import { invalidRequest, unsupportedParameter } from "../errors.ts";
+import type { Prompt } from "../generate.ts";
 import { CHOICES_PER_PROMPT_MAX, MODEL_NAME_CHARS_MAX, TOP_LOGPROBS_MAX } from "../limits.ts";
 import type { WireRequest } from "../wire-request.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
@@ -23,6 +24,10 @@ const chatFieldsSchema = z.object({
   ...chatLogprobsShape,
   model: z.string().min(1).max(MODEL_NAME_CHARS_MAX),
   n: z.int().min(1).max(CHOICES_PER_PROMPT_MAX).nullish(),
+  /** vLLM's: the last message is the beginning of the answer, which goes on from there. */
+  continue_final_message: z.boolean().nullish(),
+  /** vLLM wants false beside it. */
+  add_generation_prompt: z.boolean().nullish(),
 });
 
 /** The whole body, for documentation. */
@@ -37,7 +42,7 @@ export function decodeChatRequest(body: unknown, requestId: string): WireRequest
     generate: {
       requestId,
       model: fields.model,
-      prompts: [{ kind: "chat", messages: decodeMessages(raw.messages) }],
+      prompts: [promptOf(raw.messages, fields)],
       n: fields.n ?? 1,
       ...generationOf(fields, null),
       logprobs: chatLogprobsOf(fields),
@@ -46,6 +51,25 @@ export function decodeChatRequest(body: unknown, requestId: string): WireRequest
     style: answerStyleOf(fields),
     promptCacheKey: fields.prompt_cache_key ?? null,
   };
+}
+
+function promptOf(
+  value: unknown,
+  { continue_final_message, add_generation_prompt }: z.infer<typeof chatFieldsSchema>,
+): Prompt {
+  const messages = decodeMessages(value);
+  if (continue_final_message !== true) {
+    if (add_generation_prompt === false) throw unsupportedParameter("add_generation_prompt", [true]);
+    return { kind: "chat", messages };
+  }
+  const last = messages.at(-1);
+  if (last?.role !== "assistant" || add_generation_prompt === true) {
+    throw invalidRequest(
+      "'continue_final_message' goes on from a last message of role 'assistant', and not with add_generation_prompt.",
+      "continue_final_message",
+    );
+  }
+  return { kind: "chat", messages: messages.slice(0, -1), answerSoFar: last.content };
 }
 
 /** Number of alternatives, 0 for the chosen token's own logprob only, null for none at all. */

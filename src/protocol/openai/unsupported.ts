@@ -56,8 +56,9 @@ const FIELDS: readonly UnsupportedField[] = [
   { field: "truncate_prompt_tokens" },
   { field: "add_special_tokens", neutral: [false], endpoints: CHAT },
   { field: "add_special_tokens", neutral: [true], endpoints: TEXT },
-  { field: "add_generation_prompt", neutral: [true], endpoints: CHAT },
-  { field: "continue_final_message", neutral: [false], endpoints: CHAT },
+  // A chat's go together, which its decoder checks.
+  { field: "add_generation_prompt", neutral: [true], endpoints: ["sessions"] },
+  { field: "continue_final_message", neutral: [false], endpoints: ["sessions"] },
   { field: "chat_template", endpoints: CHAT },
   { field: "chat_template_kwargs", neutral: [{}], endpoints: CHAT },
   { field: "documents", neutral: [[]], endpoints: CHAT },

@@ -178,7 +178,6 @@ test.each([
   ["truncate_prompt_tokens", 5],
   ["add_special_tokens", true],
   ["add_generation_prompt", false],
-  ["continue_final_message", true],
   ["chat_template", "x"],
   ["chat_template_kwargs", { a: 1 }],
   ["documents", [{}]],
@@ -187,6 +186,22 @@ test.each([
   const error = caught(() => decode({ [param]: value }));
   expect(error).toMatchObject({ status: 400, code: "unsupported_parameter", param });
   expect(error.message).toContain(`'${param}' is not supported here. Leave it out`);
+});
+
+test("a last message of the assistant's is the answer's beginning where that is asked for, and only then", () => {
+  const messages = [
+    { role: "user", content: "hi" },
+    { role: "assistant", content: "Well, " },
+  ];
+  const promptOf = (fields: object) => decode({ messages, ...fields }).generate.prompts;
+  expect(promptOf({})).toEqual([{ kind: "chat", messages }]);
+  const wanted = [{ kind: "chat", messages: messages.slice(0, 1), answerSoFar: "Well, " }];
+  expect(promptOf({ continue_final_message: true })).toEqual(wanted);
+  expect(promptOf({ continue_final_message: true, add_generation_prompt: false })).toEqual(wanted);
+  for (const fields of [{ add_generation_prompt: true }, { messages: messages.slice(0, 1) }]) {
+    const error = caught(() => promptOf({ continue_final_message: true, ...fields }));
+    expect(error).toMatchObject({ status: 400, param: "continue_final_message" });
+  }
 });
 
 test("neutral values of unsupported fields pass", () => {
@@ -206,6 +221,7 @@ test("neutral values of unsupported fields pass", () => {
     echo: false,
     add_special_tokens: false,
     add_generation_prompt: true,
+    continue_final_message: false,
     chat_template_kwargs: {},
   };
   expect(decode(neutral)).toEqual(decode({}));
