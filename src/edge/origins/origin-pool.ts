@@ -15,7 +15,7 @@ import { workersAiUpstream } from "./workers-ai.ts";
 
 export class OriginPool {
   readonly #clock: Clock;
-  #variable: unknown;
+  #variable: string | undefined;
   #models: readonly OriginModel[] = [];
 
   constructor(clock: Clock) {
@@ -24,9 +24,11 @@ export class OriginPool {
 
   /** @throws Error where the variable is wrong */
   models({ ORIGINS }: Pick<Env, "ORIGINS">): readonly OriginModel[] {
-    if (ORIGINS !== this.#variable) {
-      this.#models = modelsOf(parseOrigins(ORIGINS).map((config) => new Origin(config, this.#clock)));
-      this.#variable = ORIGINS;
+    // A list is another object for each entry point of the Worker.
+    const variable = ORIGINS === undefined || typeof ORIGINS === "string" ? ORIGINS : JSON.stringify(ORIGINS);
+    if (variable !== this.#variable) {
+      this.#models = modelsOf(parseOrigins(variable).map((config) => new Origin(config, this.#clock)));
+      this.#variable = variable;
     }
     return this.#models;
   }
