@@ -25,39 +25,58 @@ const TIMEOUT_MS_MAX = 600_000;
 export const ORIGIN_KINDS = ["openai", "runnel", "vllm", "workers-ai"] as const;
 export type OriginKind = (typeof ORIGIN_KINDS)[number];
 
-const modelName = z.string().min(1).max(MODEL_NAME_CHARS_MAX);
-const timeoutMs = z.int().min(1).max(TIMEOUT_MS_MAX);
-
-const modelSchema = z.strictObject({
+export interface OriginModelConfig {
   /** Name that clients use. */
-  id: modelName,
+  id: string;
   /** Its name there; absent = the same. */
-  upstream: modelName.optional(),
-  contextLength: z.int().min(1).optional(),
-  description: z.string().max(500).optional(),
+  upstream?: string | undefined;
+  contextLength?: number | undefined;
+  description?: string | undefined;
   /** Model of the edge that answers where no origin can. */
-  fallback: modelName.optional(),
-});
+  fallback?: string | undefined;
+}
 
-const originSchema = z.strictObject({
-  name: z.string().regex(/^[\w.-]{1,64}$/, "must be 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'"),
-  kind: z.enum(ORIGIN_KINDS).default("openai"),
+interface ParsedOrigin {
+  name: string;
+  kind: OriginKind;
   /** Base URL as OpenAI's clients take it. */
-  url: z.string().optional(),
-  models: z.array(modelSchema).min(1).max(MODELS_PER_ORIGIN_MAX),
-  key: z.string().min(1).optional(),
+  url?: string | undefined;
+  models: OriginModelConfig[];
+  key?: string | undefined;
   /** Name of the secret that holds the key. */
-  keySecret: z.string().min(1).optional(),
-  weight: z.number().gt(0).max(WEIGHT_MAX).default(1),
-  firstByteMs: timeoutMs.default(FIRST_BYTE_MS),
-  betweenBytesMs: timeoutMs.default(BETWEEN_BYTES_MS),
-});
+  keySecret?: string | undefined;
+  weight: number;
+  firstByteMs: number;
+  betweenBytesMs: number;
+}
 
-const originsSchema = z.array(originSchema).max(ORIGINS_MAX);
-
-export type OriginModelConfig = z.infer<typeof modelSchema>;
 /** `url` has no slash at its end, and is "" for a binding. */
-export type OriginConfig = Omit<z.infer<typeof originSchema>, "url"> & { url: string };
+export type OriginConfig = Omit<ParsedOrigin, "url"> & { url: string };
+
+/** The schema is made when it is needed: it takes some 250 KB of an isolate, which a Worker without origins keeps. */
+function validated(value: unknown): z.ZodSafeParseResult<ParsedOrigin[]> {
+  const modelName = z.string().min(1).max(MODEL_NAME_CHARS_MAX);
+  const timeoutMs = z.int().min(1).max(TIMEOUT_MS_MAX);
+  const model = z.strictObject({
+    id: modelName,
+    upstream: modelName.optional(),
+    contextLength: z.int().min(1).optional(),
+    description: z.string().max(500).optional(),
+    fallback: modelName.optional(),
+  });
+  const origin = z.strictObject({
+    name: z.string().regex(/^[\w.-]{1,64}$/, "must be 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'"),
+    kind: z.enum(ORIGIN_KINDS).default("openai"),
+    url: z.string().optional(),
+    models: z.array(model).min(1).max(MODELS_PER_ORIGIN_MAX),
+    key: z.string().min(1).optional(),
+    keySecret: z.string().min(1).optional(),
+    weight: z.number().gt(0).max(WEIGHT_MAX).default(1),
+    firstByteMs: timeoutMs.default(FIRST_BYTE_MS),
+    betweenBytesMs: timeoutMs.default(BETWEEN_BYTES_MS),
+  });
+  return z.array(origin).max(ORIGINS_MAX).safeParse(value);
+}
 
 /**
  * @param variable the variable's value: JSON text, or what wrangler made of a list
@@ -65,7 +84,7 @@ export type OriginConfig = Omit<z.infer<typeof originSchema>, "url"> & { url: st
  */
 export function parseOrigins(variable: unknown): OriginConfig[] {
   if (variable === undefined || variable === "") return [];
-  const result = originsSchema.safeParse(typeof variable === "string" ? parsedJson(variable) : variable);
+  const result = validated(typeof variable === "string" ? parsedJson(variable) : variable);
   if (!result.success) throw wrong(placeOf(result.error.issues[0]!.path), saidOf(result.error.issues[0]!));
   const names = new Set<string>();
   return result.data.map((origin, i) => {
@@ -85,13 +104,13 @@ function parsedJson(text: string): unknown {
   }
 }
 
-function checkModels({ models }: z.infer<typeof originSchema>, place: string): void {
+function checkModels({ models }: ParsedOrigin, place: string): void {
   const ids = models.map(({ id }) => id);
   const twice = ids.findIndex((id, i) => ids.indexOf(id) < i);
   if (twice >= 0) throw wrong(`${place}.models[${twice}].id`, `'${ids[twice]}' stands there twice`);
 }
 
-function baseUrl({ kind, url, key, keySecret }: z.infer<typeof originSchema>, place: string): string {
+function baseUrl({ kind, url, key, keySecret }: ParsedOrigin, place: string): string {
   if (kind === "workers-ai") {
     if (url === undefined && key === undefined && keySecret === undefined) return "";
     throw wrong(place, "is of kind 'workers-ai', which has no url and no key: the binding AI is both");
