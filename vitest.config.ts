@@ -4,6 +4,7 @@
  */
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { ORIGIN_KEY, testOrigins } from "./test/edge/origin-config.ts";
 
 export default defineConfig({
   test: {
@@ -30,15 +31,22 @@ export default defineConfig({
         // Where the plugin looks for .wasm files; it does not take the workspace's own root.
         root: import.meta.dirname,
         plugins: [
-          cloudflareTest({
+          cloudflareTest(({ inject }) => ({
             wrangler: { configPath: "./wrangler.toml" },
-            // Half of the real one, so that small files can be too large.
-            miniflare: { bindings: { MEMORY_BUDGET_BYTES: "64000000" } },
-          }),
+            miniflare: {
+              bindings: {
+                // Half of the real one, so that small files can be too large.
+                MEMORY_BUDGET_BYTES: "64000000",
+                ORIGINS: JSON.stringify(testOrigins(inject("upstreamUrl"), inject("thirdPartyUrl"))),
+                ORIGIN_KEY,
+              },
+            },
+          })),
         ],
         test: {
           name: "edge",
           include: ["test/edge/**/*.test.ts"],
+          globalSetup: ["test/edge/upstreams.ts"],
           testTimeout: 60_000,
         },
       },

@@ -58,3 +58,11 @@ export function encodedResponse(
     describe: (cause) => toApiError(cause, requestId, route, log),
   });
 }
+
+/** Names the model that answers in the place of the one that was asked for. The answer's `model` says it, too. */
+const FALLBACK_HEADER = "x-runnel-fallback";
+
+export function markFallback(response: Response, fallbackModel: string | null): Response {
+  if (fallbackModel !== null) response.headers.set(FALLBACK_HEADER, encodeURIComponent(fallbackModel));
+  return response;
+}

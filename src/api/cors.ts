@@ -22,7 +22,8 @@ const REQUEST_HEADERS: readonly string[] = [
 const ECHOED_PREFIX = "x-stainless-";
 
 /** What a page may read of our answers, beyond the few headers that it always may. */
-const EXPOSED_HEADERS = "x-request-id, retry-after, retry-after-ms, x-should-retry, x-runnel-truncated-messages";
+const EXPOSED_HEADERS =
+  "x-request-id, retry-after, retry-after-ms, x-should-retry, x-runnel-truncated-messages, x-runnel-fallback";
 
 export function isPreflight(request: Request): boolean {
   return request.method === "OPTIONS" && request.headers.has("access-control-request-method");

@@ -4,7 +4,7 @@ import { chatBody, chatStream } from "../protocol/openai/chat-response.ts";
 import { decodeCompletionRequest } from "../protocol/openai/completion-request.ts";
 import { completionBody, completionStream } from "../protocol/openai/completion-response.ts";
 import type { WireRequest } from "../protocol/wire-request.ts";
-import { type AnswerFormat, answerFrame, bodyResponse, encodedResponse } from "./answer-response.ts";
+import { type AnswerFormat, answerFrame, bodyResponse, encodedResponse, markFallback } from "./answer-response.ts";
 import type { ApiHandler, ApiOptions } from "./context.ts";
 import { readJsonBody } from "./json-body.ts";
 import type { Route } from "./routes.ts";
@@ -28,10 +28,13 @@ function generate(
 ): ApiHandler {
   return async (context) => {
     const request = decode(await readJsonBody(context.req.raw), context.get("requestId"));
-    const events = await options.models.generate(request.generate, routingKeyOf(request));
+    const { signal } = context.req.raw;
+    const events = await options.models.generate(request.generate, routingKeyOf(request), signal);
     const numChoices = request.generate.prompts.length * request.generate.n;
     const frame = answerFrame(options, format, request.style, numChoices);
-    if (!request.style.stream) return bodyResponse(context, format, frame, events);
-    return encodedResponse(context, options, format.stream(frame), events);
+    const response = request.style.stream
+      ? encodedResponse(context, options, format.stream(frame), events)
+      : await bodyResponse(context, format, frame, events);
+    return markFallback(response, events.fallbackModel ?? null);
   };
 }

@@ -15,7 +15,9 @@ export type LogRecord =
       /** To the head of the response: a stream goes on afterwards. */
       durationMs: number;
     }
-  | { level: "error"; event: "internal_error"; requestId: string; route: string; cause: string };
+  | { level: "error"; event: "internal_error"; requestId: string; route: string; cause: string }
+  /** A server behind this one; `cause` has neither its address nor its key. */
+  | { level: "error"; event: "origin_failed"; requestId: string; origin: string; cause: string };
 
 export type Log = (record: LogRecord) => void;
 

@@ -18,12 +18,17 @@ export interface EventStream {
   poll?(): GenerateEvent | null;
   /** The client is gone: stop generating. Must not throw; a `next()` that is waiting settles soon. */
   cancel(): void;
+  /** The model that answers in the place of the one that was asked for, which is not available; absent = none does. */
+  readonly fallbackModel?: string;
 }
 
 export interface ModelService {
   models(): Promise<ModelInfo[]>;
-  /** @param routingKey requests with the same key go to the same lane, so that they find each other's prefix */
-  generate(request: GenerateRequest, routingKey: string | null): Promise<EventStream>;
+  /**
+   * @param routingKey requests with the same key go to the same lane, so that they find each other's prefix
+   * @param signal the client goes away before there is a stream
+   */
+  generate(request: GenerateRequest, routingKey: string | null, signal?: AbortSignal | null): Promise<EventStream>;
   /** Ready to answer at once? `detail` says which model and build. */
   ready(): Promise<{ ready: boolean; detail: Record<string, unknown> }>;
 }
@@ -103,6 +108,8 @@ export interface SessionAnswer {
   /** Grows with every turn of the session. */
   turn: number;
   numTruncated: number;
+  /** See `EventStream`; null = none. */
+  fallbackModel: string | null;
 }
 
 export interface SessionStream {

@@ -17,7 +17,7 @@ import {
   sessionListBody,
 } from "../protocol/sessions.ts";
 import { type EventPosition, IdentifiedStream } from "../protocol/sse-ids.ts";
-import { answerFrame, bodyResponse, encodedResponse } from "./answer-response.ts";
+import { answerFrame, bodyResponse, encodedResponse, markFallback } from "./answer-response.ts";
 import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
 import { errorResponse } from "./error-response.ts";
 import { CHAT_FORMAT } from "./generation-routes.ts";
@@ -117,12 +117,12 @@ async function answer(
   const id = sessionId(context);
   const frame = answerFrame(options, CHAT_FORMAT, style, 1, { session_id: id });
   const request = { question, request: generate, frame, waitsForTurn, truncates };
-  const { events, turn, numTruncated } = await sessions.send(id, request);
+  const { events, turn, numTruncated, fallbackModel } = await sessions.send(id, request);
   const response = style.stream
     ? encodedResponse(context, options, new IdentifiedStream(CHAT_FORMAT.stream(frame), turn, 0), events)
     : await bodyResponse(context, CHAT_FORMAT, frame, events);
   if (numTruncated > 0) response.headers.set(TRUNCATED_HEADER, String(numTruncated));
-  return response;
+  return markFallback(response, fallbackModel);
 }
 
 function resume(options: ApiOptions, sessions: SessionService): ApiHandler {

@@ -1,6 +1,7 @@
 /** The Worker's bindings and variables, as `wrangler.toml` names them. */
 import type { ChatSession } from "./chat-session.ts";
 import type { EngineLane } from "./engine-lane.ts";
+import type { WorkersAi } from "./origins/workers-ai.ts";
 import type { SessionDirectory } from "./session-directory.ts";
 
 export interface Env {
@@ -26,4 +27,8 @@ export interface Env {
   SESSION_KV_DAYS?: string;
   /** CPU time that a session's answer may use of one invocation before it goes on in another; unset = 20000. */
   TURN_CPU_MS?: string;
+  /** Servers that answer for models which do not fit an isolate (`origins/config.ts`); unset = none. */
+  ORIGINS?: string | readonly unknown[];
+  /** Workers AI, for origins of that kind. Secrets that `keySecret` names are bindings, too. */
+  AI?: WorkersAi;
 }

@@ -1,3 +1,5 @@
+import { fnv1a } from "./fnv1a.ts";
+
 /**
  * Which lane answers a stateless request. Equal keys meet in one lane, so a prefix that was computed once is found
  * again; without a key the request id spreads the load.
@@ -14,12 +16,3 @@ export function laneName(key: string): string {
 
 /** The lane that readiness is asked of. */
 export const FIRST_LANE = "lane-0";
-
-/** FNV-1a, 32 bits, over UTF-16 code units. Spreads well enough for a handful of lanes; no secret depends on it. */
-function fnv1a(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) {
-    hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  }
-  return hash >>> 0;
-}

@@ -2,17 +2,15 @@
  * A turn that is being generated, wired to what stores it, and the invocations that run it one after another: each gets as
  * far as its CPU time goes (`cpu-budget.ts`), and the turn waits for the next. It may need another generation on the way.
  */
-import type { TextGeneration } from "../serving/generation.ts";
 import { CpuBudget } from "./cpu-budget.ts";
 import { turnCpuMsFrom } from "./engine-settings.ts";
 import type { Env } from "./env.ts";
-import { isolateEngine } from "./isolate-engine.ts";
 import { toApiError } from "./rpc-result.ts";
-import type { SessionKv } from "./session-kv.ts";
 import type { SessionStore } from "./session-store.ts";
 import { Turn } from "./turn.ts";
-import { isPassing, type TurnSource } from "./turn-admission.ts";
+import { isPassing } from "./turn-admission.ts";
 import type { TurnLog } from "./turn-log.ts";
+import type { TurnSource } from "./turn-source.ts";
 import type { StoredTurn, TurnStore } from "./turn-store.ts";
 
 export interface RunningHost {
@@ -20,10 +18,8 @@ export interface RunningHost {
   storage: DurableObjectStorage;
   store: SessionStore;
   turns: TurnStore;
-  kv: SessionKv;
-  salt: string;
-  /** @returns another generation of the same answer; null where it can have none */
-  again(generatedTokens: () => number[]): Promise<TurnSource | null>;
+  /** @param log what is known of it @returns another generation of the same answer; null where it can have none */
+  again(log: TurnLog): Promise<TurnSource | null>;
   /** @param save to be called once nobody takes the turn for running any more */
   ended(save: () => void): void;
   /** Something is missing that may be there later: it is to be driven again then. */
@@ -44,18 +40,16 @@ export class RunningTurn {
     this.#host = host;
     this.#requestId = request.requestId;
     this.#source = source;
-    const { env, storage, store, turns, kv, salt } = host;
+    const { storage, store, turns } = host;
     this.turn = new Turn(
       source.generation,
       {
-        model: source.model.id,
+        model: source.model,
         sink: {
           checkpoint: (text, events, isLast) => {
             store.checkpoint(answerId, text);
             turns.append(events);
-            const { model, generation } = this.#source;
-            if (isLast) kv.save(model, salt, tokensOf(generation));
-            else kv.checkpoint(model, salt, () => tokensOf(generation));
+            this.#source.checkpointed(isLast);
           },
           ended: (text, reason, ids, events) => {
             host.ended(() => {
@@ -63,11 +57,11 @@ export class RunningTurn {
                 store.endTurn(answerId, text, reason, ids, Date.now());
                 turns.append(events);
               });
-              if (ids !== null) kv.save(this.#source.model, salt, ids.tokens);
+              if (ids !== null) this.#source.ended(ids);
             });
           },
         },
-        nextEvents: (budget) => isolateEngine.nextEvents(env, this.#source.model, this.#source.generation, budget),
+        nextEvents: (budget) => this.#source.nextEvents(budget),
         describe: (cause) => toApiError(this.#requestId, cause),
         nowMs: () => Date.now(),
       },
@@ -99,7 +93,7 @@ export class RunningTurn {
   /** Another generation in the place of the one that is gone, where there can be one now. */
   async #regain(): Promise<void> {
     try {
-      const source = await this.#host.again(() => this.turn.generatedTokens);
+      const source = await this.#host.again(this.turn.log);
       if (!this.turn.isLost) source?.generation.abort();
       else if (source === null) this.turn.fail(new Error("The turn cannot go on."));
       else {
@@ -110,8 +104,4 @@ export class RunningTurn {
       if (!isPassing(toApiError(this.#requestId, cause))) this.turn.fail(cause);
     }
   }
-}
-
-function tokensOf(generation: TextGeneration): number[] {
-  return generation.transcript().tokens;
 }

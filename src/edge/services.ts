@@ -1,45 +1,16 @@
 /**
- * The services that the routes see, on top of Durable Objects: stateless requests go to a lane, a session's to its own
- * object. Nothing is computed here; a Worker's invocation only carries bytes.
+ * Sessions as the routes see them, on top of Durable Objects: each session's requests go to its own object. Nothing is
+ * computed here; a Worker's invocation only carries bytes.
  */
-import type { EventStream, ModelInfo, ModelService, SessionService } from "../api/model-service.ts";
+import type { EventStream, SessionService } from "../api/model-service.ts";
 import { randomHexId } from "../api/random-id.ts";
-import { ApiError, type ApiErrorFields, unavailable } from "../protocol/errors.ts";
+import { ApiError, type ApiErrorFields } from "../protocol/errors.ts";
 import type { Env } from "./env.ts";
 import { eventsFrom } from "./event-bytes.ts";
-import { isolateEngine } from "./isolate-engine.ts";
-import { FIRST_LANE, laneName } from "./lanes.ts";
-import { modelStore } from "./model-store.ts";
+import { assertModelExists } from "./model-router.ts";
 import { resumingEvents } from "./resuming-events.ts";
-import { toApiError, unwrap } from "./rpc-result.ts";
+import { unwrap } from "./rpc-result.ts";
 import { socketRequest } from "./session-sockets.ts";
-
-const NO_MODEL_RETRY_S = 60;
-
-export function edgeModels(env: Env): ModelService {
-  return {
-    models: () => modelInfos(env),
-
-    async generate(request, routingKey) {
-      const lane = env.ENGINE_LANE.getByName(laneName(routingKey ?? request.requestId));
-      return eventsFrom(unwrap(await lane.generate(request)));
-    },
-
-    async ready() {
-      const requestId = crypto.randomUUID();
-      try {
-        const [model] = await modelStore.list(env);
-        if (model === undefined) throw unavailable("No model is installed.", NO_MODEL_RETRY_S);
-        const report = unwrap(await env.ENGINE_LANE.getByName(FIRST_LANE).warm(requestId, model.info.id));
-        return { ready: true, detail: { ...report } };
-      } catch (cause) {
-        const error = toApiError(requestId, cause);
-        const retryable = error.retryAfterS !== null && error.retryAfterS < NO_MODEL_RETRY_S;
-        return { ready: false, detail: { message: error.message, code: error.code, retryable } };
-      }
-    },
-  };
-}
 
 export function edgeSessions(env: Env): SessionService {
   // A stub for each call: one whose object broke stays broken.
@@ -52,7 +23,7 @@ export function edgeSessions(env: Env): SessionService {
     });
   return {
     async create(init, owner) {
-      await modelStore.find(env, init.model);
+      await assertModelExists(env, init.model);
       const id = randomHexId();
       return unwrap(await session(id).create(id, init, owner));
     },
@@ -62,8 +33,8 @@ export function edgeSessions(env: Env): SessionService {
       unwrap(await session(id).delete(id));
     },
     async send(id, request) {
-      const { bytes, turn, numTruncated } = unwrap(await session(id).send(id, request));
-      return { events: whole(id, turn, bytes), turn, numTruncated };
+      const { bytes, turn, numTruncated, fallbackModel } = unwrap(await session(id).send(id, request));
+      return { events: whole(id, turn, bytes), turn, numTruncated, fallbackModel };
     },
     async stream(id, asked) {
       const opened = unwrap(await session(id).stream(id, asked, 0));
@@ -86,13 +57,4 @@ export function edgeSessions(env: Env): SessionService {
     },
     stop: async (id) => unwrap(await session(id).stop(id)),
   };
-}
-
-/** As the manifests say, with the context that memory allows where the model is loaded in this isolate. */
-async function modelInfos(env: Env): Promise<ModelInfo[]> {
-  const models = await modelStore.list(env);
-  return models.map(({ key, info }) => ({
-    ...info,
-    contextLength: isolateEngine.contextLengthOf(key) ?? info.contextLength,
-  }));
 }

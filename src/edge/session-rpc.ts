@@ -8,6 +8,8 @@ export interface TurnBytes {
   turn: number;
   frame: AnswerFrame;
   numTruncated: number;
+  /** Model that answers in the place of the session's own; null = that one does. */
+  fallbackModel: string | null;
   hasEnded: boolean;
 }
 

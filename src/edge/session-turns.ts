@@ -27,9 +27,10 @@ import { assertFitsRow } from "./session-question.ts";
 import type { TurnBytes } from "./session-rpc.ts";
 import type { SessionStore } from "./session-store.ts";
 import { eventsFrom, type Turn } from "./turn.ts";
-import { isPassing, TurnAdmission, type TurnSource } from "./turn-admission.ts";
+import { fallbackModelOf, isPassing, TurnAdmission } from "./turn-admission.ts";
 import { TurnLog } from "./turn-log.ts";
 import { type TurnPlace, TurnQueue } from "./turn-queue.ts";
+import type { TurnSource } from "./turn-source.ts";
 import { type StoredTurn, TurnStore } from "./turn-store.ts";
 import { WaitingMessages } from "./waiting-messages.ts";
 
@@ -65,7 +66,6 @@ export class SessionTurns {
   readonly #ctx: DurableObjectState;
   readonly #env: Env;
   readonly #store: SessionStore;
-  readonly #kv: SessionKv;
   readonly #began: (turn: Turn) => void;
   readonly #gaveUp: () => void;
   readonly #changed: () => void;
@@ -87,7 +87,6 @@ export class SessionTurns {
     this.#ctx = ctx;
     this.#env = env;
     this.#store = store;
-    this.#kv = kv;
     this.#began = began;
     this.#gaveUp = gaveUp;
     this.#changed = changed;
@@ -293,18 +292,15 @@ export class SessionTurns {
     const answerId = this.#store.pendingAnswerId();
     if (turn === null || turn.answerId !== answerId) return this.#giveUp(); // Of a version that kept no events.
     const log = new TurnLog(this.#turns.events());
-    const source = await this.#sourceOf(id, turn, () => log.generatedTokens());
+    const source = await this.#sourceOf(id, turn, log);
     if (source === null) return this.#giveUp();
     this.#run(id, source, turn, log);
   }
 
   /** @returns null where the turn can never go on: another model file, too many faults in a row, or it is stopped */
-  async #sourceOf(id: string, turn: StoredTurn, generatedTokens: () => number[]): Promise<TurnSource | null> {
+  async #sourceOf(id: string, turn: StoredTurn, log: TurnLog): Promise<TurnSource | null> {
     if (turn.numRestarts >= RESTARTS_MAX) return null;
-    const source = await this.#admission.again(id, turn, () => {
-      this.#turns.countRestart();
-      return generatedTokens();
-    });
+    const source = await this.#admission.again(id, turn, log, () => this.#turns.countRestart());
     if (!this.#stopOnStart) return source;
     source?.generation.abort();
     return null;
@@ -318,11 +314,9 @@ export class SessionTurns {
         storage: this.#ctx.storage,
         store: this.#store,
         turns: this.#turns,
-        kv: this.#kv,
-        salt: this.#admission.salt,
-        again: async (generatedTokens) => {
+        again: async (known) => {
           const last = this.#turns.last();
-          const again = last && (await this.#sourceOf(id, last, generatedTokens));
+          const again = last && (await this.#sourceOf(id, last, known));
           this.#numFailures = 0;
           return again;
         },
@@ -372,9 +366,10 @@ export class SessionTurns {
     this.#gaveUp();
   }
 
-  #bytesOf({ answerId, frame, numTruncated }: StoredTurn, position: number): TurnBytes {
+  #bytesOf({ answerId, frame, numTruncated, modelKey }: StoredTurn, position: number): TurnBytes {
     const turn = this.running;
     const bytes = turn === null ? storedBytes(eventsFrom(this.#turns.events(), position)) : turnBytes(turn, position);
-    return { bytes, turn: answerId, frame, numTruncated, hasEnded: turn === null };
+    const fallbackModel = fallbackModelOf(modelKey);
+    return { bytes, turn: answerId, frame, numTruncated, fallbackModel, hasEnded: turn === null };
   }
 }

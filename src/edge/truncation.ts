@@ -74,7 +74,7 @@ export function admitTruncated<Admitted extends Admission>(
 }
 
 /** Numbers of messages that may be left out: up to another user's message. */
-function possibleCuts(messages: readonly ChatMessage[]): number[] {
+export function possibleCuts(messages: readonly ChatMessage[]): number[] {
   const turns = messages.slice(numLeadingSystem(messages));
   return turns.flatMap(({ role }, i) => (i > 0 && role === "user" ? [i] : []));
 }

@@ -8,6 +8,7 @@ export class TurnLog {
   readonly events: GenerateEvent[] = [];
   text = "";
   readonly #tokenIds: number[] = [];
+  #numDeltas = 0;
   numCachedTokens = 0;
   #start: Extract<GenerateEvent, { type: "start" }> | null = null;
   #reason: FinishReason | null = null;
@@ -34,6 +35,11 @@ export class TurnLog {
     return this.#tokenIds.slice(0, -1);
   }
 
+  /** An origin gives no ids, and about one token at a time. */
+  get numTokens(): number {
+    return this.#tokenIds.length || this.#numDeltas;
+  }
+
   push(event: GenerateEvent): void {
     this.events.push(event);
     if (event.type === "start") {
@@ -42,6 +48,7 @@ export class TurnLog {
     }
     if (event.type === "delta") {
       this.text += event.text;
+      this.#numDeltas++;
       // One by one: a spread of many arguments has a limit.
       for (const id of event.tokenIds) this.#tokenIds.push(id);
     }
@@ -56,7 +63,7 @@ export class TurnLog {
     const events: GenerateEvent[] = [];
     if (this.#start === null) events.push({ type: "start", model, promptTokens, cachedTokens: 0 });
     if (this.#reason === null) events.push({ type: "finish", index: 0, reason: "abort", stop: null });
-    const usage = { promptTokens, completionTokens: this.#tokenIds.length, cachedTokens: this.numCachedTokens };
+    const usage = { promptTokens, completionTokens: this.numTokens, cachedTokens: this.numCachedTokens };
     events.push({ type: "done", usage, timings });
     return events;
   }

@@ -16,9 +16,10 @@
 import { errorEventOf } from "../protocol/error-event.ts";
 import type { ApiError } from "../protocol/errors.ts";
 import type { FinishReason, GenerateEvent, Timings } from "../protocol/generate.ts";
-import type { Generation, Transcript } from "../serving/language-model.ts";
+import type { Transcript } from "../serving/language-model.ts";
 import type { CpuBudget } from "./cpu-budget.ts";
 import { TurnLog } from "./turn-log.ts";
+import type { TurnGeneration } from "./turn-source.ts";
 
 const UNAVAILABLE = 503;
 
@@ -38,7 +39,7 @@ export interface TurnSink {
    */
   checkpoint(text: string, events: GenerateEvent[], isLast: boolean): void;
   /**
-   * @param transcript null when the generation failed
+   * @param transcript null when the generation failed, or nobody knows its tokens
    * @param events those since the last checkpoint
    */
   ended(text: string, reason: FinishReason, transcript: Transcript | null, events: GenerateEvent[]): void;
@@ -59,7 +60,7 @@ export interface TurnHost {
 }
 
 export class Turn {
-  #generation: Generation;
+  #generation: TurnGeneration;
   readonly #host: TurnHost;
   readonly #startedAtMs: number;
   readonly #log: TurnLog;
@@ -76,7 +77,7 @@ export class Turn {
   #waiting: (() => void)[] = [];
 
   /** @param log what is stored of it */
-  constructor(generation: Generation, host: TurnHost, log: TurnLog = new TurnLog()) {
+  constructor(generation: TurnGeneration, host: TurnHost, log: TurnLog = new TurnLog()) {
     this.#generation = generation;
     this.#host = host;
     this.#startedAtMs = host.nowMs();
@@ -107,16 +108,16 @@ export class Turn {
   }
 
   /** What is known of it, for another generation. */
-  get generatedTokens(): number[] {
-    return this.#log.generatedTokens();
+  get log(): TurnLog {
+    return this.#log;
   }
 
   get isLost(): boolean {
     return this.#fault !== null && !this.#log.hasEnded;
   }
 
-  /** Another generation, of `generatedTokens`, in the place of one that is gone. */
-  goOn(generation: Generation): void {
+  /** Another generation, that begins as `log` does, in the place of one that is gone. */
+  goOn(generation: TurnGeneration): void {
     this.#generation = generation;
     this.#fault = null;
     this.#numGiven = 0;
@@ -226,7 +227,7 @@ export class Turn {
 
   /** What was cached when the turn began; going on after a fault finds more in the cache, its own tokens among it. */
   #withFirstUsage(event: GenerateEvent): GenerateEvent {
-    if (event.type !== "done") return event;
+    if (event.type !== "done" || this.#numKnown === 0) return event;
     return { ...event, usage: { ...event.usage, cachedTokens: this.#log.numCachedTokens } };
   }
 

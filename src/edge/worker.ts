@@ -7,7 +7,8 @@ import { systemClock } from "../api/clock.ts";
 import { consoleLog } from "../api/log.ts";
 import { randomHexId } from "../api/random-id.ts";
 import type { Env } from "./env.ts";
-import { edgeModels, edgeSessions } from "./services.ts";
+import { edgeModels } from "./model-router.ts";
+import { edgeSessions } from "./services.ts";
 
 export { ChatSession } from "./chat-session.ts";
 export { EngineLane } from "./engine-lane.ts";

@@ -266,6 +266,31 @@ export function unavailable(message: string, retryAfterS: number): ApiError {
   });
 }
 
+/**
+ * A server behind this one did not do its part.
+ *
+ * @param message names it, and never its address or key
+ */
+export function upstreamFailed(message: string): ApiError {
+  return new ApiError({ status: 502, type: "server_error", code: "upstream_error", param: null, message });
+}
+
+export function upstreamTimedOut(message: string): ApiError {
+  return new ApiError({ status: 504, type: "server_error", code: "upstream_timeout", param: null, message });
+}
+
+/** Every server that has the model says that it has too much to do. */
+export function upstreamBusy(message: string, retryAfterS: number): ApiError {
+  return new ApiError({
+    status: 429,
+    type: "server_busy",
+    code: "server_overloaded",
+    param: null,
+    message,
+    retryAfterS,
+  });
+}
+
 /** A model file that cannot be served: corrupt, unsupported or over the memory budget. Retrying does not help. */
 export function modelUnusable(model: string, reason: string): ApiError {
   return new ApiError({

@@ -33,14 +33,13 @@ export interface ChatMessage {
   role: ChatRole;
   content: string;
   name?: string;
-  /** Of the last message only, an assistant's: words that the answer goes on from. Absent = false. */
-  isBegun?: boolean;
 }
 
 export type Prompt =
   | { kind: "text"; text: string }
   | { kind: "tokens"; tokens: number[] }
-  | { kind: "chat"; messages: ChatMessage[] };
+  /** `answerSoFar`: words of the answer that are there already, to go on from; absent = a new answer. */
+  | { kind: "chat"; messages: ChatMessage[]; answerSoFar?: string };
 
 export interface GenerateRequest {
   /** For errors and logs. The client may choose it (`x-request-id`), so it is not unique: never a key. */

@@ -5,8 +5,8 @@ export interface ModelInfo {
   /** Unix seconds. */
   created: number;
   ownedBy: string;
-  /** Longest prompt and output together. */
-  contextLength: number;
+  /** Longest prompt and output together; null where unknown. */
+  contextLength: number | null;
   description: string | null;
   /** "Q4_0", "F16", … as the file says; null where unknown. */
   quantization: string | null;

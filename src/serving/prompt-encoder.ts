@@ -70,7 +70,11 @@ export class PromptEncoder {
       }
       case "chat": {
         const { text, tokens } = this.chat(prompt.messages, transcript);
-        return { tokens, text, visibleText: text };
+        const { answerSoFar = "" } = prompt;
+        if (answerSoFar === "") return { tokens, text, visibleText: text };
+        const options = { addSpecialTokens: false, parseSpecial: false, continues: true };
+        const rest = this.#tokenizer.encode(answerSoFar, options);
+        return { tokens: [...tokens, ...rest], text: text + answerSoFar, visibleText: text + answerSoFar };
       }
     }
   }

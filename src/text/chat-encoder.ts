@@ -19,8 +19,6 @@ export interface Message {
   role: string;
   content: string;
   name?: string;
-  /** The first words of the answer itself; only the last message may be so. */
-  isBegun?: boolean;
 }
 
 export interface EncodeChatOptions {
@@ -39,13 +37,6 @@ export function encodeChat(
   messages: readonly Message[],
   { addGenerationPrompt, transcript }: EncodeChatOptions,
 ): Transcript {
-  const last = messages.at(-1);
-  if (last?.isBegun === true) {
-    // As they would have been generated: behind what the template puts before an answer, and nothing of it after them.
-    const before = encodeChat(tokenizer, template, messages.slice(0, -1), { addGenerationPrompt, transcript });
-    const said = tokenizer.encode(last.content, { addSpecialTokens: false, parseSpecial: false, continues: true });
-    return { text: before.text + last.content, tokens: [...before.tokens, ...said] };
-  }
   const { text, plain } = render(tokenizer.controlTexts, template, messages, addGenerationPrompt);
   if (transcript !== undefined && transcript.tokens.length > 0 && text.startsWith(transcript.text)) {
     const start = transcript.text.length;

@@ -12,8 +12,9 @@ export interface Tokenizer {
    * @param options.addSpecialTokens add BOS/EOS where the model's own settings want them
    * @param options.parseSpecial read control tokens such as `<|im_end|>` in the text as tokens. Only for text that
    *   the server made (a rendered chat template, minus user content where a template allows it) or a raw completion prompt.
+   * @param options.continues the text goes on from earlier text: no space prefix at its start
    */
-  encode(text: string, options: { addSpecialTokens: boolean; parseSpecial: boolean }): number[];
+  encode(text: string, options: { addSpecialTokens: boolean; parseSpecial: boolean; continues?: boolean }): number[];
   /** The exact bytes a token stands for; empty for control tokens (and for unknown ids). */
   tokenBytes(id: number): Uint8Array;
   isControl(id: number): boolean;

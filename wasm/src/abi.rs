@@ -188,10 +188,8 @@ pub extern "C" fn debug_attend(
     unsafe {
         let Some(c) = Config::read(model) else { return WRONG_VERSION };
         let (pool, scratch) = (KvPool::new(&c), Scratch::carve(&c));
-        for kv_head in 0..c.num_kv_heads {
-            let task = Attend::new(&c, &pool, &scratch, layer, kv_head, queries);
-            kernels::attend(&Attend { table: view(table, table_len), first_position, num_tokens, window, ..task });
-        }
+        let task = Attend::new(&c, &pool, &scratch, layer, queries);
+        kernels::attend(&Attend { table: view(table, table_len), first_position, num_tokens, window, ..task });
     }
     0
 }

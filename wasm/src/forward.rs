@@ -234,14 +234,11 @@ impl<'a> Forward<'a> {
                 let (block, slot) = (table[position / c.block_tokens], position % c.block_tokens);
                 self.pool.write(block as usize, index, slot, k, self.row(s.v, row, c.kv_dim()));
             });
-            for kv_head in 0..c.num_kv_heads {
-                self.for_each_sequence(|StepSequence { first_row, num_tokens, start_position, table }| {
-                    let queries = s.q + first_row * c.q_dim() * 4;
-                    let task = Attend::new(c, &self.pool, s, index, kv_head, queries);
-                    let (first_position, window) = (start_position, layer.window);
-                    kernels::attend(&Attend { table, first_position, num_tokens, window, ..task });
-                });
-            }
+            self.for_each_sequence(|StepSequence { first_row, num_tokens, start_position, table }| {
+                let task = Attend::new(c, &self.pool, s, index, s.q + first_row * c.q_dim() * 4);
+                let (first_position, window) = (start_position, layer.window);
+                kernels::attend(&Attend { table, first_position, num_tokens, window, ..task });
+            });
             self.project_residual(&layer.attn_output, layer.attn_output_bias, layer.attn_post_norm, s.q);
         }
     }

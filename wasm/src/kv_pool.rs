@@ -68,8 +68,8 @@ pub struct KvPool {
     pub block_tokens: usize,
     head_dim: usize,
     group_bytes: usize,
-    /// Bytes of K (or of V) of one head in one block.
-    head_bytes: usize,
+    /// Bytes of K (or of V) of one head in one block; the next head's follow.
+    pub head_bytes: usize,
     layer_bytes: usize,
     block_bytes: usize,
     num_kv_heads: usize,

@@ -11,6 +11,7 @@ export interface WireModel {
   id: string;
   description?: string | null;
   max_model_len?: number | null;
+  owned_by?: string | null;
 }
 
 export interface WireSession {
@@ -50,7 +51,8 @@ interface WireChunk {
 }
 
 export function decodeModel(wire: WireModel): Model {
-  return { id: wire.id, description: wire.description ?? null, contextLength: wire.max_model_len ?? null };
+  const { id, description = null, max_model_len: contextLength = null, owned_by: owner = null } = wire;
+  return { id, description, contextLength, owner };
 }
 
 export function decodeSummary(wire: WireSession): SessionSummary {

@@ -10,6 +10,8 @@ export interface Model {
   description: string | null;
   /** Longest prompt and answer together, in tokens; null where the server does not say. */
   contextLength: number | null;
+  /** Who runs it: the edge itself, or an origin by its name; null where the server does not say. */
+  owner: string | null;
 }
 
 export interface SessionSummary {

@@ -1,4 +1,5 @@
 /** Model picker, what the model says of itself, theme. */
+import { groupModels, type ModelGroup } from "../chat/model-groups.ts";
 import { currentConversation, modelOf, type State } from "../state/state.ts";
 import { byId, el, setText } from "./dom.ts";
 
@@ -17,7 +18,7 @@ export class HeaderView {
     const served = state.models.map(({ id }) => id);
     // A chat may use a model that is served no longer.
     const ids = model === null || served.includes(model) ? served : [model, ...served];
-    this.#renderOptions(ids.length > 0 ? ids : ["No model yet"]);
+    this.#renderOptions(ids.length > 0 ? ids : ["No model yet"], groupModels(state.models));
     if (model !== null && this.#picker.value !== model) this.#picker.value = model;
 
     const isSettled = conversation.messages.length > 0 || conversation.id !== null;
@@ -28,9 +29,16 @@ export class HeaderView {
     this.#note.title = description;
   }
 
-  #renderOptions(ids: string[]): void {
-    if (ids.join("\n") === this.#options) return;
-    this.#options = ids.join("\n");
-    this.#picker.replaceChildren(...ids.map((id) => el("option", { value: id }, id)));
+  /** @param groups of those that are served; empty = all in one list */
+  #renderOptions(ids: string[], groups: ModelGroup[]): void {
+    const look = JSON.stringify([ids, groups]);
+    if (look === this.#options) return;
+    this.#options = look;
+    const option = (id: string) => el("option", { value: id }, id);
+    const grouped = new Set(groups.flatMap((group) => group.ids));
+    this.#picker.replaceChildren(
+      ...ids.filter((id) => !grouped.has(id)).map(option),
+      ...groups.map((group) => el("optgroup", { label: group.label }, ...group.ids.map(option))),
+    );
   }
 }

@@ -5,7 +5,7 @@
 
 import * as z from "zod";
 import { invalidRequest, unsupportedParameter } from "../errors.ts";
-import type { ChatMessage } from "../generate.ts";
+import type { Prompt } from "../generate.ts";
 import { CHOICES_PER_PROMPT_MAX, MODEL_NAME_CHARS_MAX, TOP_LOGPROBS_MAX } from "../limits.ts";
 import type { WireRequest } from "../wire-request.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
@@ -24,8 +24,9 @@ const chatFieldsSchema = z.object({
   ...chatLogprobsShape,
   model: z.string().min(1).max(MODEL_NAME_CHARS_MAX),
   n: z.int().min(1).max(CHOICES_PER_PROMPT_MAX).nullish(),
-  /** The last message is the beginning of the answer (vLLM). */
+  /** vLLM's: the last message is the beginning of the answer, which goes on from there. */
   continue_final_message: z.boolean().nullish(),
+  /** vLLM wants false beside it. */
   add_generation_prompt: z.boolean().nullish(),
 });
 
@@ -41,7 +42,7 @@ export function decodeChatRequest(body: unknown, requestId: string): WireRequest
     generate: {
       requestId,
       model: fields.model,
-      prompts: [{ kind: "chat", messages: withBegun(decodeMessages(raw.messages), fields) }],
+      prompts: [promptOf(raw.messages, fields)],
       n: fields.n ?? 1,
       ...generationOf(fields, null),
       logprobs: chatLogprobsOf(fields),
@@ -52,33 +53,28 @@ export function decodeChatRequest(body: unknown, requestId: string): WireRequest
   };
 }
 
+function promptOf(
+  value: unknown,
+  { continue_final_message, add_generation_prompt }: z.infer<typeof chatFieldsSchema>,
+): Prompt {
+  const messages = decodeMessages(value);
+  if (continue_final_message !== true) {
+    if (add_generation_prompt === false) throw unsupportedParameter("add_generation_prompt", [true]);
+    return { kind: "chat", messages };
+  }
+  const last = messages.at(-1);
+  if (last?.role !== "assistant" || add_generation_prompt === true) {
+    throw invalidRequest(
+      "'continue_final_message' goes on from a last message of role 'assistant', and not with add_generation_prompt.",
+      "continue_final_message",
+    );
+  }
+  return { kind: "chat", messages: messages.slice(0, -1), answerSoFar: last.content };
+}
+
 /** Number of alternatives, 0 for the chosen token's own logprob only, null for none at all. */
 export function chatLogprobsOf(fields: z.infer<z.ZodObject<typeof chatLogprobsShape>>): number | null {
   if (fields.logprobs === true) return fields.top_logprobs ?? 0;
   if (fields.top_logprobs == null || fields.top_logprobs === 0) return null;
   throw invalidRequest("'top_logprobs' may be set only together with \"logprobs\": true.", "top_logprobs");
-}
-
-/** As in vLLM: one of the two, since a prompt for a new answer cannot stand behind one that is begun. */
-function withBegun(
-  messages: ChatMessage[],
-  fields: Pick<z.infer<typeof chatFieldsSchema>, "continue_final_message" | "add_generation_prompt">,
-): ChatMessage[] {
-  const { continue_final_message: continues, add_generation_prompt: prompts } = fields;
-  if (continues !== true) {
-    if (prompts === false) throw unsupportedParameter("add_generation_prompt", [true]);
-    return messages;
-  }
-  if (prompts === true) {
-    throw invalidRequest(
-      "'add_generation_prompt' and 'continue_final_message' cannot both be true. Leave the first out.",
-      "add_generation_prompt",
-    );
-  }
-  const last = messages.at(-1)!;
-  if (last.role === "assistant") return [...messages.slice(0, -1), { ...last, isBegun: true }];
-  throw invalidRequest(
-    `'continue_final_message' goes on from the last message, which must be the assistant's but is of role '${last.role}'.`,
-    "continue_final_message",
-  );
 }

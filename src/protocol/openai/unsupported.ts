@@ -56,6 +56,7 @@ const FIELDS: readonly UnsupportedField[] = [
   { field: "truncate_prompt_tokens" },
   { field: "add_special_tokens", neutral: [false], endpoints: CHAT },
   { field: "add_special_tokens", neutral: [true], endpoints: TEXT },
+  // A chat's go together, which its decoder checks.
   { field: "add_generation_prompt", neutral: [true], endpoints: ["sessions"] },
   { field: "continue_final_message", neutral: [false], endpoints: ["sessions"] },
   { field: "chat_template", endpoints: CHAT },

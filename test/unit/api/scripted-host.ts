@@ -150,7 +150,7 @@ export class ScriptedSessions implements SessionService {
   async send(id: string, request: SessionTurnRequest): Promise<SessionAnswer> {
     await this.get(id);
     this.sent.push(request);
-    return { events: this.#events(), turn: 2, numTruncated: this.numTruncated };
+    return { events: this.#events(), turn: 2, numTruncated: this.numTruncated, fallbackModel: null };
   }
 
   async stream(id: string, turn: number | null): Promise<SessionStream | null> {

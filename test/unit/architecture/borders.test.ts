@@ -35,7 +35,7 @@ const MAY_USE: Record<string, readonly string[]> = {
   "backends/cpu": [],
   "backends/gpu": ["webgpu", "node:fs", "node:os", "node:path", "node:url", "@sparticuz/chromium"],
   api: ["hono"],
-  edge: ["hono", "cloudflare:workers"],
+  edge: ["hono", "zod", "cloudflare:workers"],
   origin: ["@hono/node-server", "prom-client", ...NODE_MODULES],
   page: [],
 };

@@ -134,7 +134,7 @@ test("one whose generation is gone goes on with another, and its readers notice 
   for (let i = 0; i < 4; i++) await step();
   const left = rest.splice(0);
   await step();
-  expect([await running, turn.isLost, turn.generatedTokens.length]).toEqual(["lost", true, 38]);
+  expect([await running, turn.isLost, turn.log.generatedTokens().length]).toEqual(["lost", true, 38]);
   expect(saved).toEqual(WHOLE.slice(0, 40));
   // It gives everything again.
   rest.push(...WHOLE.slice(0, 40), ...left);

@@ -60,7 +60,7 @@ async function answerOf(...parts: string[]) {
 describe("routes", () => {
   test("models", async () => {
     const { client } = clientOf(() => Response.json({ object: "list", data: [{ id: "demo", max_model_len: 512 }] }));
-    expect(await client.models()).toEqual([{ id: "demo", description: null, contextLength: 512 }]);
+    expect(await client.models()).toEqual([{ id: "demo", description: null, contextLength: 512, owner: null }]);
   });
 
   test("a session, without its system message, with what became of each answer", async () => {

@@ -97,7 +97,7 @@ export class ScriptedClient implements ChatClient {
 
   async models() {
     this.#note("models");
-    return ["demo", "large"].map((id) => ({ id, description: null, contextLength: 512 }));
+    return ["demo", "large"].map((id) => ({ id, description: null, contextLength: 512, owner: null }));
   }
 
   async sessions() {

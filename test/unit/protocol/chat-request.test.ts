@@ -32,7 +32,6 @@ test("the smallest request gets OpenAI's defaults", () => {
       logprobs: null,
       echo: false,
       cacheSalt: "",
-      priority: 0,
     },
     style: { stream: false, includeUsage: false },
     promptCacheKey: null,
@@ -189,17 +188,19 @@ test.each([
   expect(error.message).toContain(`'${param}' is not supported here. Leave it out`);
 });
 
-test("an answer that is begun is the assistant's last message", () => {
-  const said = { role: "assistant", content: "Once" } as const;
-  const messages = [{ role: "user", content: "hi" }, said] as const;
-  const begun = decode({ messages, continue_final_message: true, add_generation_prompt: false });
-  expect(begun.generate.prompts).toEqual([{ kind: "chat", messages: [messages[0], { ...said, isBegun: true }] }]);
-  expect(decode({ messages, continue_final_message: false }).generate.prompts).toEqual([{ kind: "chat", messages }]);
-  for (const [param, fields] of [
-    ["continue_final_message", { continue_final_message: true }],
-    ["add_generation_prompt", { messages, continue_final_message: true, add_generation_prompt: true }],
-  ] as const) {
-    expect(caught(() => decode(fields))).toMatchObject({ status: 400, param });
+test("a last message of the assistant's is the answer's beginning where that is asked for, and only then", () => {
+  const messages = [
+    { role: "user", content: "hi" },
+    { role: "assistant", content: "Well, " },
+  ];
+  const promptOf = (fields: object) => decode({ messages, ...fields }).generate.prompts;
+  expect(promptOf({})).toEqual([{ kind: "chat", messages }]);
+  const wanted = [{ kind: "chat", messages: messages.slice(0, 1), answerSoFar: "Well, " }];
+  expect(promptOf({ continue_final_message: true })).toEqual(wanted);
+  expect(promptOf({ continue_final_message: true, add_generation_prompt: false })).toEqual(wanted);
+  for (const fields of [{ add_generation_prompt: true }, { messages: messages.slice(0, 1) }]) {
+    const error = caught(() => promptOf({ continue_final_message: true, ...fields }));
+    expect(error).toMatchObject({ status: 400, param: "continue_final_message" });
   }
 });
 
@@ -220,6 +221,7 @@ test("neutral values of unsupported fields pass", () => {
     echo: false,
     add_special_tokens: false,
     add_generation_prompt: true,
+    continue_final_message: false,
     chat_template_kwargs: {},
   };
   expect(decode(neutral)).toEqual(decode({}));

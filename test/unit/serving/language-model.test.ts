@@ -69,6 +69,24 @@ describe("a generation", () => {
     expect(world({ contextLength: 999, numBlocks: 5, blockTokens: 4 }).model.contextLength).toBe(20);
   });
 
+  it("goes on from the words of an answer, from whichever of them", () => {
+    const messages: ChatMessage[] = [{ role: "user", content: "hello" }];
+    // Whole characters only: half of one is no text that a request could bring.
+    const logitBias = [0, 1, 2, 3, vocabSize - 2, vocabSize - 1].map((id): [number, number] => [id, -100]);
+    const answered = (answerSoFar: string, maxTokens: number) => {
+      const prompts: GenerateRequest["prompts"] = [{ kind: "chat", messages, answerSoFar }];
+      return readAll(world().model.generate(request({ prompts, maxTokens, sampling: { ...GREEDY, logitBias } })));
+    };
+    const whole = textOf(answered("", 12));
+    expect(whole).toHaveLength(12);
+    const numPlain = only(answered("", 12), "done")[0]!.usage.promptTokens;
+    for (let numKnown = 0; numKnown < 12; numKnown++) {
+      const events = answered(whole.slice(0, numKnown), 12 - numKnown);
+      expect(whole.slice(0, numKnown) + textOf(events)).toBe(whole);
+      expect(only(events, "done")[0]!.usage.promptTokens).toBe(numPlain + numKnown);
+    }
+  });
+
   it("counts what it found in the cache", () => {
     const { model } = world();
     const text = "the quick brown fox jumps";

@@ -213,22 +213,3 @@ describe("transcriptAfter", () => {
     });
   });
 });
-
-describe.each(models)("an answer that is begun, $name", ({ tokenizer }) => {
-  test("stands where it would have been generated, as text that writes no structure", () => {
-    const question = { role: "user", content: "hi" };
-    fc.assert(
-      fc.property(hostile, (content) => {
-        const asked = encodeChat(tokenizer, chatml, [question], PROMPT);
-        const begun = encodeChat(tokenizer, chatml, [question, { role: "assistant", content, isBegun: true }], PROMPT);
-        expect(begun.text).toBe(asked.text + content);
-        expect(begun.tokens.slice(0, asked.tokens.length)).toEqual(asked.tokens);
-        const said = begun.tokens.slice(asked.tokens.length);
-        expect(said.filter((id) => tokenizer.isControl(id))).toEqual([]);
-        expect(tokenizer.decode(begun.tokens, { keepControl: true })).toBe(
-          tokenizer.decode(asked.tokens, { keepControl: true }) + content,
-        );
-      }),
-    );
-  });
-});

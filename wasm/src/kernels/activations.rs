@@ -74,20 +74,21 @@ pub const ATTENTION_ROWS: usize = 32;
 /// Slots of the cache between two updates of the running softmax.
 pub const ATTENTION_SPAN: usize = 64;
 
-/// Causal attention of consecutive tokens of one sequence, for the query heads that share one kv head.
+/// Causal attention of consecutive tokens of one sequence, all heads of a layer.
 pub struct Attend<'a> {
     pub pool: &'a KvPool,
     pub layer: usize,
-    pub kv_head: usize,
+    pub num_kv_heads: usize,
     pub table: &'a [u32],
     /// Of the first token.
     pub first_position: usize,
     pub num_tokens: usize,
     /// Keys that a token sees, its own the last of them; usize::MAX = all before it.
     pub window: usize,
-    /// [num_tokens, num_queries, head_dim], tokens `query_stride` values apart; replaced by the result.
+    /// [num_tokens, num_kv_heads, num_queries, head_dim], tokens `query_stride` values apart; replaced by the result.
     pub queries: *mut f32,
     pub query_stride: usize,
+    /// Of a kv head.
     pub num_queries: usize,
     pub head_dim: usize,
     /// Multiplies q·k.
@@ -102,27 +103,19 @@ pub fn attention_values(head_dim: usize) -> usize {
 }
 
 impl<'a> Attend<'a> {
-    /// The query heads of `kv_head` in the rows at `queries` ([tokens, q_dim]); the caller adds which tokens.
-    pub fn new(
-        config: &Config,
-        pool: &'a KvPool,
-        scratch: &Scratch,
-        layer: usize,
-        kv_head: usize,
-        queries: usize,
-    ) -> Attend<'a> {
-        let num_queries = config.num_heads / config.num_kv_heads;
+    /// The rows at `queries` ([tokens, q_dim]); the caller adds which tokens.
+    pub fn new(config: &Config, pool: &'a KvPool, scratch: &Scratch, layer: usize, queries: usize) -> Attend<'a> {
         Attend {
             pool,
             layer,
-            kv_head,
+            num_kv_heads: config.num_kv_heads,
             table: &[],
             first_position: 0,
             num_tokens: 0,
             window: usize::MAX,
-            queries: (queries + kv_head * num_queries * config.head_dim * 4) as *mut f32,
+            queries: queries as *mut f32,
             query_stride: config.q_dim(),
-            num_queries,
+            num_queries: config.num_heads / config.num_kv_heads,
             head_dim: config.head_dim,
             scale: config.attention_scale,
             scratch: scratch.attention as *mut f32,

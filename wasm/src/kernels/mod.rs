@@ -68,7 +68,7 @@ pub fn multiply(product: &mut [f32], x: &[f32]) {
     active::multiply(product, x)
 }
 
-/// Attention of some tokens for the query heads of one kv head; the result replaces the queries.
+/// Attention of some tokens; the result replaces the queries.
 ///
 /// # Safety
 /// The table names blocks of the pool and covers the tokens, whose K and V were written; `queries` and `scratch` are as

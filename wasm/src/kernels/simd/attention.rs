@@ -1,6 +1,8 @@
 //! Attention over the block table, online softmax over spans of keys (Milakov and Gimelshein, arXiv:1805.02867).
 //!
-//! A tile is several tokens of one sequence times the query heads of one kv head: its rows share each read of K and V.
+//! A tile is several tokens of one sequence times the query heads of one kv head: its rows share each read of K and V. Of a
+//! few tokens it has several kv heads, span by span: their keys, and their values, lie side by side in a block, and a long
+//! context is read from memory in few large pieces.
 //! Spans are cut at absolute slots of the sequence, a row sums spans and keys in their order, and keys it may not see
 //! weigh exactly 0: what a row becomes depends on no other row of its tile.
 //!
@@ -9,14 +11,13 @@
 //! does not fill its bandwidth.
 
 use super::cache::{Cache, CacheF16, CacheF32, CacheI16, CacheQ8};
+use super::key_span::{Cursor, Group, SPAN_GROUPS};
 use super::lanes::{ZERO, exp, max_lanes, multiply_add, sum_lanes};
 use crate::kernels::Attend;
 use crate::kernels::activations::{ATTENTION_ROWS, ATTENTION_SPAN};
 use crate::kv_pool::Precision;
 use core::arch::wasm32::*;
 use core::ops::Range;
-
-const SPAN_GROUPS: usize = ATTENTION_SPAN / 4;
 
 pub unsafe fn attend(task: &Attend) {
     unsafe {
@@ -31,29 +32,18 @@ pub unsafe fn attend(task: &Attend) {
 
 unsafe fn attend_tiles<C: Cache>(task: &Attend) {
     let tile_heads = task.num_queries.min(ATTENTION_ROWS);
-    let tile_tokens = ATTENTION_ROWS / tile_heads;
-    for head in (0..task.num_queries).step_by(tile_heads) {
-        for token in (0..task.num_tokens).step_by(tile_tokens) {
-            let tokens = token..task.num_tokens.min(token + tile_tokens);
+    let tile_tokens = (ATTENTION_ROWS / tile_heads).min(task.num_tokens.max(1));
+    let tile_kv_heads = if tile_heads < task.num_queries { 1 } else { ATTENTION_ROWS / (tile_heads * tile_tokens) };
+    for kv_head in (0..task.num_kv_heads).step_by(tile_kv_heads) {
+        let kv_heads = kv_head..task.num_kv_heads.min(kv_head + tile_kv_heads);
+        for head in (0..task.num_queries).step_by(tile_heads) {
             let heads = head..task.num_queries.min(head + tile_heads);
-            unsafe { attend_tile::<C>(task, tokens, heads) };
+            for token in (0..task.num_tokens).step_by(tile_tokens) {
+                let tokens = token..task.num_tokens.min(token + tile_tokens);
+                unsafe { attend_tile::<C>(task, tokens, kv_heads.clone(), heads.clone()) };
+            }
         }
     }
-}
-
-/// Four tokens of the cache.
-#[derive(Clone, Copy)]
-struct Group {
-    k: *const u8,
-    v: *const u8,
-    /// Of the first token.
-    position: usize,
-    /// Tokens that exist, 1 to 4: a block, and the tile's last key, may end within the group.
-    num_keys: usize,
-}
-
-impl Group {
-    const EMPTY: Group = Group { k: core::ptr::null(), v: core::ptr::null(), position: 0, num_keys: 0 };
 }
 
 /// One query and its running softmax.
@@ -91,6 +81,8 @@ impl Row {
 #[derive(Clone, Copy)]
 struct Workspace {
     head_dim: usize,
+    /// From the first kv head's K, and V, to those of the rows.
+    head_offset: usize,
     /// [rows, head_dim] words that the lanes of K share.
     queries: *mut f32,
     /// [rows, span] scores, then weights, then the words that the lanes of V share.
@@ -99,15 +91,34 @@ struct Workspace {
     sums: *mut f32,
 }
 
-unsafe fn attend_tile<C: Cache>(task: &Attend, tokens: Range<usize>, heads: Range<usize>) {
+impl Workspace {
+    /// From row `first` on.
+    fn of_rows(&self, first: usize, head_offset: usize) -> Workspace {
+        unsafe {
+            Workspace {
+                head_dim: self.head_dim,
+                head_offset,
+                queries: self.queries.add(first * self.head_dim),
+                weights: self.weights.add(first * ATTENTION_SPAN),
+                sums: self.sums.add(first * self.head_dim),
+            }
+        }
+    }
+}
+
+unsafe fn attend_tile<C: Cache>(task: &Attend, tokens: Range<usize>, kv_heads: Range<usize>, heads: Range<usize>) {
     let (head_dim, queries) = (task.head_dim, task.scratch);
     let weights = unsafe { queries.add(ATTENTION_ROWS * head_dim) };
-    let space = Workspace { head_dim, queries, weights, sums: unsafe { weights.add(ATTENTION_ROWS * ATTENTION_SPAN) } };
+    let sums = unsafe { weights.add(ATTENTION_ROWS * ATTENTION_SPAN) };
+    let space = Workspace { head_dim, head_offset: 0, queries, weights, sums };
+    let head_rows = tokens.len() * heads.len();
     let mut all_rows = [Row::EMPTY; ATTENTION_ROWS];
-    let rows = &mut all_rows[..tokens.len() * heads.len()];
+    let rows = &mut all_rows[..kv_heads.len() * head_rows];
     unsafe {
         for (index, row) in rows.iter_mut().enumerate() {
-            let (token, head) = (tokens.start + index / heads.len(), heads.start + index % heads.len());
+            let (kv_head, index_in_head) = (kv_heads.start + index / head_rows, index % head_rows);
+            let token = tokens.start + index_in_head / heads.len();
+            let head = kv_head * task.num_queries + heads.start + index_in_head % heads.len();
             row.query = task.queries.add(token * task.query_stride + head * head_dim);
             row.end_key = task.first_position + token + 1;
             row.first_key = row.end_key.saturating_sub(task.window);
@@ -122,18 +133,11 @@ unsafe fn attend_tile<C: Cache>(task: &Attend, tokens: Range<usize>, heads: Rang
             if groups.is_empty() {
                 break;
             }
-            let mut first = 0;
-            while first < rows.len() {
-                // As even as tiles of at most 4 get: 5 are 3 and 2.
-                let left = rows.len() - first;
-                let count = if C::SHARES_ROWS { left.div_ceil(left.div_ceil(4)) } else { 1 };
-                match count {
-                    4 => attend_span::<C, 4, 2>(rows, first, groups, space),
-                    3 => attend_span::<C, 3, 2>(rows, first, groups, space),
-                    2 => attend_span::<C, 2, 4>(rows, first, groups, space),
-                    _ => attend_span::<C, 1, 4>(rows, first, groups, space),
+            for phase in [Phase::Scores, Phase::Values] {
+                for (index, kv_head) in kv_heads.clone().enumerate() {
+                    let space = space.of_rows(index * head_rows, kv_head * task.pool.head_bytes);
+                    attend_rows::<C>(phase, &mut rows[index * head_rows..][..head_rows], groups, space);
                 }
-                first += count;
             }
         }
         for (index, row) in rows.iter().enumerate() {
@@ -144,90 +148,60 @@ unsafe fn attend_tile<C: Cache>(task: &Attend, tokens: Range<usize>, heads: Rang
     }
 }
 
-/// The next slots of a sequence, block by block.
-struct Cursor {
-    logical_block: usize,
-    slot: usize,
-    /// Of a block, whole groups.
-    num_slots: usize,
+/// The two halves of a span's work: each kv head's keys, then each one's values, in the order in which a block has them.
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    Scores,
+    Values,
 }
 
-impl Cursor {
-    /// At the start of the span that holds `key`.
-    fn at_span_of(task: &Attend, key: usize) -> Cursor {
-        let tokens = task.pool.block_tokens;
-        let num_slots = tokens.next_multiple_of(4);
-        let start = (key / tokens * num_slots + key % tokens) / ATTENTION_SPAN * ATTENTION_SPAN;
-        Cursor { logical_block: start / num_slots, slot: start % num_slots, num_slots }
-    }
-
-    /// Groups of the next span that hold keys before `end_key`.
-    fn next_span<'a>(&mut self, task: &Attend, end_key: usize, span: &'a mut [Group; SPAN_GROUPS]) -> &'a [Group] {
-        let pool = task.pool;
-        let mut count = 0;
-        for group in span.iter_mut() {
-            let position = self.logical_block * pool.block_tokens + self.slot;
-            if position >= end_key {
-                break;
-            }
-            let block = task.table[self.logical_block] as usize;
-            *group = Group {
-                k: pool.k_group(block, task.layer, task.kv_head, self.slot) as *const u8,
-                v: pool.v_group(block, task.layer, task.kv_head, self.slot) as *const u8,
-                position,
-                num_keys: 4.min(end_key - position).min(pool.block_tokens - self.slot),
-            };
-            count += 1;
-            self.slot += 4;
-            if self.slot == self.num_slots {
-                (self.logical_block, self.slot) = (self.logical_block + 1, 0);
+/// A span of keys for rows that share a kv head, in tiles of at most 4 that are as even as they get: 5 are 3 and 2.
+unsafe fn attend_rows<C: Cache>(phase: Phase, rows: &mut [Row], groups: &[Group], space: Workspace) {
+    let mut first = 0;
+    while first < rows.len() {
+        let left = rows.len() - first;
+        let count = if C::SHARES_ROWS { left.div_ceil(left.div_ceil(4)) } else { 1 };
+        let (rows, space) = (&mut rows[first..first + count], space.of_rows(first, space.head_offset));
+        unsafe {
+            match count {
+                4 => attend_span::<C, 4, 2>(phase, rows, groups, space),
+                3 => attend_span::<C, 3, 2>(phase, rows, groups, space),
+                2 => attend_span::<C, 2, 4>(phase, rows, groups, space),
+                _ => attend_span::<C, 1, 4>(phase, rows, groups, space),
             }
         }
-        &span[..count]
+        first += count;
     }
 }
 
-/// A span of keys for rows `first` … `first + R − 1`; N panels at a time.
+/// A phase of a span for R rows; N panels at a time. What is left over passes row by row: rare, and a size of its own for
+/// each R would double the code.
 unsafe fn attend_span<C: Cache, const R: usize, const N: usize>(
+    phase: Phase,
     rows: &mut [Row],
-    first: usize,
     groups: &[Group],
     space: Workspace,
 ) {
-    let rows = &mut rows[first..first + R];
-    let row_space = unsafe {
-        Workspace {
-            head_dim: space.head_dim,
-            queries: space.queries.add(first * space.head_dim),
-            weights: space.weights.add(first * ATTENTION_SPAN),
-            sums: space.sums.add(first * space.head_dim),
-        }
-    };
-    // What is left over passes row by row: rare, and a size of its own for each R would double the code.
-    let row_of = |r: usize| unsafe {
-        Workspace {
-            queries: row_space.queries.add(r * space.head_dim),
-            weights: row_space.weights.add(r * ATTENTION_SPAN),
-            sums: row_space.sums.add(r * space.head_dim),
-            ..row_space
-        }
-    };
+    let row_of = |r: usize| space.of_rows(r, space.head_offset);
     unsafe {
-        let sets = groups.len() / N;
-        for set in 0..sets {
-            scores::<C, R, N>(rows, groups, core::array::from_fn(|n| set + n * sets), row_space);
-        }
-        for group in sets * N..groups.len() {
-            for r in 0..R {
-                one_score::<C>(&rows[r..=r], groups, group, row_of(r));
+        if phase == Phase::Scores {
+            let sets = groups.len() / N;
+            for set in 0..sets {
+                scores::<C, R, N>(rows, groups, core::array::from_fn(|n| set + n * sets), space);
             }
+            for group in sets * N..groups.len() {
+                for r in 0..R {
+                    one_score::<C>(&rows[r..=r], groups, group, row_of(r));
+                }
+            }
+            return;
         }
         for (r, row) in rows.iter_mut().enumerate() {
-            weigh::<C>(row, groups, row_space.weights.add(r * ATTENTION_SPAN));
+            weigh::<C>(row, groups, row_of(r));
         }
         let panels = space.head_dim / 4;
         for panel in (0..panels / N * N).step_by(N) {
-            add_values::<C, R, N>(rows, groups, panel, row_space);
+            add_values::<C, R, N>(rows, groups, panel, space);
         }
         for panel in panels / N * N..panels {
             for r in 0..R {
@@ -278,7 +252,7 @@ unsafe fn scores<C: Cache, const R: usize, const N: usize>(
 ) {
     let mut scores = [[ZERO; N]; R];
     unsafe {
-        let panels = chosen.map(|g| groups[g].k.add(C::PRECISION.header_bytes()));
+        let panels = chosen.map(|g| groups[g].k.add(space.head_offset + C::PRECISION.header_bytes()));
         let words: [*const f32; R] = core::array::from_fn(|r| space.queries.add(r * space.head_dim) as *const f32);
         // A known number of steps at a time, so that the compiler unrolls them.
         let steps = 4 / C::STEP;
@@ -298,7 +272,10 @@ unsafe fn scores<C: Cache, const R: usize, const N: usize>(
         for n in 0..N {
             let group = groups[chosen[n]];
             for r in 0..R {
-                let score = f32x4_mul(C::scores(scores[r][n], group.k), f32x4_splat(rows[r].score_factor));
+                let score = f32x4_mul(
+                    C::scores(scores[r][n], group.k.add(space.head_offset)),
+                    f32x4_splat(rows[r].score_factor),
+                );
                 let to = space.weights.add(r * ATTENTION_SPAN + chosen[n] * 4);
                 v128_store(to as *mut v128, visible(score, &group, &rows[r]));
             }
@@ -320,7 +297,8 @@ fn visible(score: v128, group: &Group, row: &Row) -> v128 {
 
 /// Scores of a row to its weights exp(score − max); moves its maximum and total.
 #[inline(never)]
-unsafe fn weigh<C: Cache>(row: &mut Row, groups: &[Group], weights: *mut f32) {
+unsafe fn weigh<C: Cache>(row: &mut Row, groups: &[Group], space: Workspace) {
+    let weights = space.weights;
     unsafe {
         let at = |group: usize| weights.add(group * 4) as *mut v128;
         let mut largest = f32x4_splat(row.max);
@@ -334,7 +312,7 @@ unsafe fn weigh<C: Cache>(row: &mut Row, groups: &[Group], weights: *mut f32) {
         for (index, group) in groups.iter().enumerate() {
             let weight = exp(f32x4_sub(v128_load(at(index)), f32x4_splat(max)));
             total = f32x4_add(total, weight);
-            v128_store(at(index), C::scale_weights(weight, group.v));
+            v128_store(at(index), C::scale_weights(weight, group.v.add(space.head_offset)));
         }
         row.total = row.total * row.keep + sum_lanes(total);
         row.value_factor = C::share_weights(weights, groups.len() * 4);
@@ -353,7 +331,7 @@ unsafe fn add_values<C: Cache, const R: usize, const N: usize>(
     let mut sums = [[ZERO; N]; R];
     unsafe {
         for (index, group) in groups.iter().enumerate() {
-            let values = group.v.add(C::PRECISION.header_bytes() + panel * C::STEP_BYTES);
+            let values = group.v.add(space.head_offset + C::PRECISION.header_bytes() + panel * C::STEP_BYTES);
             let words = space.weights.add(index * 4 / C::STEP) as *const f32;
             let at = |n, step| values.add(step * stride).add(n * C::STEP_BYTES);
             let word = |r, step| words.add(r * ATTENTION_SPAN + step);

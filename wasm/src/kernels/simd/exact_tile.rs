@@ -50,8 +50,9 @@ impl<Q: Quantized> RegisterTile for ExactTile<Q> {
                 subs = subs.map(|sub| unsafe { sub.add(Q::LAYOUT.sub_bytes()) });
             }
             for r in 0..R {
+                let factors = unsafe { Q::factors(spans[r]) };
                 for t in 0..T {
-                    totals[r][t] = unsafe { sums[r][t].finish::<Q>(totals[r][t], spans[r]) };
+                    totals[r][t] = sums[r][t].finish::<Q>(totals[r][t], factors);
                 }
             }
             spans = subs;

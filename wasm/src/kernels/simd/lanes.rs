@@ -26,6 +26,23 @@ pub unsafe fn load_halves(from: *const u8) -> v128 {
     f32x4_mul(bits, f32x4_splat(TWO_POW_112))
 }
 
+/// As `load_halves`, for values many of which are below 2^-14, subnormal in f16, as the factors of 256-types are. Scaled as
+/// there they would be subnormal in f32, and multiplying one takes Intel's processors some 150 cycles.
+///
+/// # Safety
+/// 8 bytes are readable.
+#[inline(always)]
+pub unsafe fn load_small_halves(from: *const u8) -> v128 {
+    const EXPONENT_ONE: u32 = 1 << 23;
+    let halves = unsafe { i32x4_load_extend_i16x4(from as *const i16) };
+    let magnitude = v128_and(i32x4_shl(halves, 13), u32x4_splat(0x0fff_e000));
+    let normal = i32x4_add(magnitude, u32x4_splat(112 * EXPONENT_ONE));
+    // With an exponent, as 2^-14 + the value.
+    let subnormal = f32x4_sub(i32x4_add(normal, u32x4_splat(EXPONENT_ONE)), u32x4_splat(113 * EXPONENT_ONE));
+    let result = v128_bitselect(subnormal, normal, i32x4_lt(magnitude, u32x4_splat(EXPONENT_ONE)));
+    v128_or(result, v128_and(halves, u32x4_splat(0x8000_0000)))
+}
+
 /// Four consecutive bfloat16 values in memory, to f32.
 ///
 /// # Safety

@@ -5,12 +5,15 @@ mod attention;
 mod cache;
 mod dense;
 mod exact_tile;
+mod key_span;
 mod lanes;
 mod matmul;
 #[cfg(target_feature = "relaxed-simd")]
 mod plane_tile;
 mod quantized;
 mod register_tile;
+#[cfg(target_feature = "relaxed-simd")]
+mod relaxed_gemm;
 #[cfg(target_feature = "relaxed-simd")]
 mod relaxed_tile;
 mod rows;

@@ -89,7 +89,7 @@ unsafe fn gemv<const P: usize>(groups: [*const u8; P], a: &Activations) -> [v128
             }
             offset += Q8_0::LAYOUT.sub_bytes();
         }
-        core::array::from_fn(|r| sums[r].finish::<Q8_0>(ZERO, groups[r]))
+        core::array::from_fn(|r| sums[r].finish::<Q8_0>(ZERO, Q8_0::factors(groups[r])))
     }
 }
 

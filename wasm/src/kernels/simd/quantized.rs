@@ -11,7 +11,7 @@ pub trait Quantized {
     /// Subtracted from every quant as it is stored, a power of two or 0.
     const OFFSET: u32 = 0;
     /// What quants are centered by where sums of them must fit 16 bits; added again where it is not the offset.
-    #[cfg(all(target_feature = "relaxed-simd", not(feature = "dot32")))]
+    #[cfg(target_feature = "relaxed-simd")]
     const CENTER: u32 = Self::OFFSET;
     /// Whether elements have a min.
     const HAS_MIN: bool = false;
@@ -89,10 +89,10 @@ impl SpanSum {
         }
     }
 
-    /// total + the span's sum times its factors. Every tile adds in this way, so tiles of any shape give the same bits.
+    /// total + the span's sum times its `Quantized::factors`. Every tile adds in this way, so tiles of any shape give the
+    /// same bits.
     #[inline(always)]
-    pub unsafe fn finish<Q: Quantized>(&self, total: v128, span: *const u8) -> v128 {
-        let (scale, min) = unsafe { Q::factors(span) };
+    pub fn finish<Q: Quantized>(&self, total: v128, (scale, min): (v128, v128)) -> v128 {
         let total = multiply_add(self.scaled, scale, total);
         if Q::HAS_MIN { multiply_add(self.min, min, total) } else { total }
     }

@@ -1,4 +1,5 @@
-//! Tiles by the relaxed 8-bit dot, for types whose quants are 0…127 as stored.
+//! The relaxed 8-bit dot for types whose quants are 0…127 as stored, and products of one token by it; `relaxed_gemm.rs` has
+//! those of several.
 //!
 //! `i16x8.relaxed_dot_i8x16_i7x16` multiplies signed bytes (activations, |x| ≤ 127) with bytes 0…127 (quants before their
 //! offset is taken off), the only range on which every engine agrees, and adds pairs into 16 bits. A (half) sub-block adds
@@ -13,38 +14,48 @@
 use super::lanes::ZERO;
 use super::matmul::PANELS;
 use super::quantized::{Constants, Quantized, SpanSum, splat};
+use super::relaxed_gemm::{TILE_TOKENS, walk_many};
 use super::scales::Scales;
 use crate::block_format::{GROUP_ROWS, SUB_ELEMENTS};
 use crate::kernels::{ActBlock, Activations};
 use crate::matrix::Matrix;
 use core::arch::wasm32::*;
+use core::ops::Range;
 
-/// Most tokens that share the unpacking of a sub-block: their activations stay in the nearest caches.
-const TILE_TOKENS: usize = 32;
+/// Fewer tokens than a full tile has pass one by one over groups that lie in the nearest cache by then.
+const FEW_TOKENS: usize = 3;
 
 /// # Safety
 /// As `matmul`.
 pub unsafe fn walk<Q: Quantized>(m: &Matrix, a: &Activations, num_tokens: usize, out: *mut f32, stride: usize) {
+    for first in (0..num_tokens).step_by(TILE_TOKENS) {
+        let tokens = first..num_tokens.min(first + TILE_TOKENS);
+        unsafe {
+            if tokens.len() <= FEW_TOKENS {
+                walk_few::<Q>(m, a, tokens, out, stride);
+            } else {
+                walk_many::<Q>(m, a, tokens, out, stride);
+            }
+        }
+    }
+}
+
+unsafe fn walk_few<Q: Quantized>(m: &Matrix, a: &Activations, tokens: Range<usize>, out: *mut f32, stride: usize) {
     let num_groups = m.rows.div_ceil(GROUP_ROWS);
     let panel_groups = num_groups / PANELS;
     let group_bytes = m.group_bytes();
     let at = |group: usize| unsafe { m.data.add(group * group_bytes) };
-    for first in (0..num_tokens).step_by(TILE_TOKENS) {
-        let count = TILE_TOKENS.min(num_tokens - first);
-        let to = |group: usize| unsafe { out.add(first * stride + group * GROUP_ROWS) };
-        unsafe {
-            for index in 0..panel_groups {
-                let groups: [usize; PANELS] = core::array::from_fn(|panel| index + panel * panel_groups);
-                if count == 1 {
-                    gemv::<Q>(groups.map(at), a, first, groups.map(to));
-                } else {
-                    let [g0, g1, g2, g3] = groups;
-                    gemm::<Q, 2>([g0, g1].map(at), a, first, count, [g0, g1].map(to), stride);
-                    gemm::<Q, 2>([g2, g3].map(at), a, first, count, [g2, g3].map(to), stride);
-                }
+    let to = |token: usize, group: usize| unsafe { out.add(token * stride + group * GROUP_ROWS) };
+    unsafe {
+        for index in 0..panel_groups {
+            let groups: [usize; PANELS] = core::array::from_fn(|panel| index + panel * panel_groups);
+            for token in tokens.clone() {
+                gemv::<Q, PANELS>(groups.map(at), a, token, groups.map(|group| to(token, group)));
             }
-            for group in panel_groups * PANELS..num_groups {
-                gemm::<Q, 1>([at(group)], a, first, count, [to(group)], stride);
+        }
+        for group in panel_groups * PANELS..num_groups {
+            for token in tokens.clone() {
+                gemv::<Q, 1>([at(group)], a, token, [to(token, group)]);
             }
         }
     }
@@ -52,153 +63,84 @@ pub unsafe fn walk<Q: Quantized>(m: &Matrix, a: &Activations, num_tokens: usize,
 
 /// One token: the 8 splatted inputs of a sub-block stay in registers while the groups pass.
 #[inline(never)]
-unsafe fn gemv<Q: Quantized>(groups: [*const u8; PANELS], a: &Activations, token: usize, out: [*mut f32; PANELS]) {
+unsafe fn gemv<Q: Quantized, const P: usize>(
+    groups: [*const u8; P],
+    a: &Activations,
+    token: usize,
+    out: [*mut f32; P],
+) {
+    const { assert!(P == 1 || P == PANELS) };
     let num_subs = a.cols / SUB_ELEMENTS;
     let span_subs = Q::LAYOUT.num_subs(a.cols);
     let constants = Constants::read();
-    let mut totals = [ZERO; PANELS];
+    let mut totals = [ZERO; P];
     unsafe {
         let mut x = a.blocks.add(token * num_subs);
         let mut span_offset = 0;
         for _ in 0..num_subs / span_subs {
-            let mut sums = [SpanSum::ZERO; PANELS];
+            let mut sums = [SpanSum::ZERO; P];
             let mut offset = span_offset + Q::LAYOUT.header_bytes;
             for _ in 0..span_subs {
                 let inputs = splats(x);
-                for (sum, group) in sums.iter_mut().zip(groups) {
-                    let sub = group.add(offset);
-                    let weights = Q::vectors(sub, &constants);
-                    let four =
-                        |first: usize| (first..first + 4).fold(ZERO, |sum, i| add_dot(sum, inputs[i], weights[i]));
-                    let dots = if Q::HALVES { [four(0), four(4)] } else { [add_sums(four(0), four(4)), ZERO] };
-                    add_dots::<Q>(sum, dots, &SubScales::read::<Q>(sub), x);
+                let mut add =
+                    |r: usize| add_sub_block::<Q>(&mut sums[r], groups[r].add(offset), &constants, &inputs, x);
+                // Written out, or the compiler would keep the loop of types whose code is long, and the sums in memory.
+                add(0);
+                if P == PANELS {
+                    add(1);
+                    add(2);
+                    add(3);
                 }
                 offset += Q::LAYOUT.sub_bytes();
                 x = x.add(1);
             }
-            for r in 0..PANELS {
-                totals[r] = sums[r].finish::<Q>(totals[r], groups[r].add(span_offset));
+            for r in 0..P {
+                totals[r] = sums[r].finish::<Q>(totals[r], Q::factors(groups[r].add(span_offset)));
             }
             span_offset = offset;
         }
-        for r in 0..PANELS {
+        for r in 0..P {
             v128_store(out[r] as *mut v128, totals[r]);
         }
     }
 }
 
-/// Several tokens: the vectors of a sub-block are unpacked once, and tiles of R groups × 4 tokens pass over them.
-#[inline(never)]
-unsafe fn gemm<Q: Quantized, const R: usize>(
-    groups: [*const u8; R],
-    a: &Activations,
-    first: usize,
-    num_tokens: usize,
-    out: [*mut f32; R],
-    stride: usize,
-) {
-    let num_subs = a.cols / SUB_ELEMENTS;
-    let span_subs = Q::LAYOUT.num_subs(a.cols);
-    let constants = Constants::read();
-    let mut totals = [[ZERO; R]; TILE_TOKENS];
-    unsafe {
-        let mut x = a.blocks.add(first * num_subs);
-        let mut spans = groups;
-        for _ in 0..num_subs / span_subs {
-            let mut sums = [[SpanSum::ZERO; R]; TILE_TOKENS];
-            let mut subs = spans.map(|span| span.add(Q::LAYOUT.header_bytes));
-            for _ in 0..span_subs {
-                let weights = Unpacked {
-                    vectors: subs.map(|sub| Q::vectors(sub, &constants)),
-                    scales: subs.map(|sub| SubScales::read::<Q>(sub)),
-                };
-                let mut token = 0;
-                // Groups left over go one token at a time: they are three at most.
-                while R > 1 && token + 4 <= num_tokens {
-                    tile::<Q, R, 4>(&weights, x.add(token * num_subs), num_subs, &mut sums[token..]);
-                    token += 4;
-                }
-                if R > 1 && token + 2 <= num_tokens {
-                    tile::<Q, R, 2>(&weights, x.add(token * num_subs), num_subs, &mut sums[token..]);
-                    token += 2;
-                }
-                while token < num_tokens {
-                    tile::<Q, R, 1>(&weights, x.add(token * num_subs), num_subs, &mut sums[token..]);
-                    token += 1;
-                }
-                subs = subs.map(|sub| sub.add(Q::LAYOUT.sub_bytes()));
-                x = x.add(1);
-            }
-            for (totals, sums) in totals[..num_tokens].iter_mut().zip(&sums) {
-                for r in 0..R {
-                    totals[r] = sums[r].finish::<Q>(totals[r], spans[r]);
-                }
-            }
-            spans = subs;
-        }
-        for (t, totals) in totals[..num_tokens].iter().enumerate() {
-            for r in 0..R {
-                v128_store(out[r].add(t * stride) as *mut v128, totals[r]);
-            }
-        }
-    }
-}
-
-/// A sub-block of R groups.
-struct Unpacked<const R: usize> {
-    vectors: [[v128; 8]; R],
-    scales: [SubScales; R],
-}
-
-/// Adds a sub-block to the sums of T tokens, whose activations lie `stride` blocks apart: sums, two weights and an input
-/// fill the registers.
+/// Adds a sub-block of a group times one token.
 #[inline(always)]
-unsafe fn tile<Q: Quantized, const R: usize, const T: usize>(
-    weights: &Unpacked<R>,
+unsafe fn add_sub_block<Q: Quantized>(
+    sum: &mut SpanSum,
+    sub: *const u8,
+    constants: &Constants,
+    inputs: &[v128; 8],
     x: *const ActBlock,
-    stride: usize,
-    sums: &mut [[SpanSum; R]],
 ) {
-    let x: [*const ActBlock; T] = core::array::from_fn(|t| unsafe { x.add(t * stride) });
-    // Unknown to the compiler, which would unroll the loop, take one sum after the other and load everything anew.
-    let num_vectors = core::hint::black_box(if Q::HALVES { 4 } else { 8 });
-    let part = |first: usize| {
-        let mut dots = [[ZERO; T]; R];
-        for i in first..first + num_vectors {
-            for t in 0..T {
-                let input = unsafe { v128_load32_splat((x[t] as *const u32).add(i)) };
-                for r in 0..R {
-                    dots[r][t] = add_dot(dots[r][t], input, unsafe { *weights.vectors[r].get_unchecked(i) });
-                }
-            }
-        }
-        dots
-    };
-    let first = part(0);
-    let second = if Q::HALVES { part(4) } else { first };
-    for t in 0..T {
-        for r in 0..R {
-            unsafe { add_dots::<Q>(&mut sums[t][r], [first[r][t], second[r][t]], &weights.scales[r], x[t]) };
-        }
+    unsafe {
+        let weights = Q::vectors(sub, constants);
+        let four = |first: usize| (first..first + 4).fold(ZERO, |sum, i| add_dot(sum, inputs[i], weights[i]));
+        let dots = if Q::HALVES { [four(0), four(4)] } else { [add_sums(four(0), four(4)), ZERO] };
+        let centers = [0, 1].map(|part| if Q::CENTER == 0 { ZERO } else { centers::<Q>(x, part) });
+        let scales = SubScales::read::<Q>(sub);
+        add_dots::<Q>(sum, dots, centers, &scales, splat(&raw const (*x).scale));
+        sum.add_mins::<Q>(&scales.floats.min, x);
     }
 }
 
 /// Vector i holds k 4i … 4i + 3 four times.
 #[inline(always)]
-unsafe fn splats(x: *const ActBlock) -> [v128; 8] {
+pub unsafe fn splats(x: *const ActBlock) -> [v128; 8] {
     core::array::from_fn(|i| unsafe { v128_load32_splat((x as *const u32).add(i)) })
 }
 
 /// Scales of a sub-block in the form its dots want them.
-struct SubScales {
-    floats: Scales,
+pub struct SubScales {
+    pub floats: Scales,
     #[cfg(not(feature = "dot32"))]
     pairs: [v128; 2],
 }
 
 impl SubScales {
     #[inline(always)]
-    unsafe fn read<Q: Quantized>(sub: *const u8) -> SubScales {
+    pub unsafe fn read<Q: Quantized>(sub: *const u8) -> SubScales {
         unsafe {
             SubScales {
                 floats: Q::scales(sub),
@@ -209,26 +151,28 @@ impl SubScales {
     }
 }
 
-/// Adds the dots of a sub-block: of each half, or of all of it in the first.
+/// Adds the dots of a sub-block without their centers: of each half, or of all of it in the first.
 #[inline(always)]
-unsafe fn add_dots<Q: Quantized>(sum: &mut SpanSum, dots: [v128; 2], scales: &SubScales, x: *const ActBlock) {
+pub unsafe fn add_dots<Q: Quantized>(
+    sum: &mut SpanSum,
+    dots: [v128; 2],
+    centers: [v128; 2],
+    scales: &SubScales,
+    act_scale: v128,
+) {
     unsafe {
-        let act_scale = splat(&raw const (*x).scale);
         #[cfg(not(feature = "dot32"))]
         if Q::HALVES {
-            let first = scaled::<Q>(dots[0], x, 0, scales.pairs[0]);
-            sum.add_dots(i32x4_add(first, scaled::<Q>(dots[1], x, 1, scales.pairs[1])), act_scale);
+            let [first, second] = [0, 1].map(|half| scaled::<Q>(dots[half], centers[half], scales.pairs[half]));
+            sum.add_dots(i32x4_add(first, second), act_scale);
         } else {
-            sum.add_dots(scaled::<Q>(dots[0], x, 2, scales.pairs[0]), act_scale);
+            sum.add_dots(scaled::<Q>(dots[0], centers[0], scales.pairs[0]), act_scale);
         }
         #[cfg(feature = "dot32")]
-        if Q::HALVES {
-            sum.add_dots(centered::<Q>(dots[0], x, 0), f32x4_mul(scales.floats.scale[0], act_scale));
-            sum.add_dots(centered::<Q>(dots[1], x, 1), f32x4_mul(scales.floats.scale[1], act_scale));
-        } else {
-            sum.add_dots(centered::<Q>(dots[0], x, 2), f32x4_mul(scales.floats.scale[0], act_scale));
+        for half in 0..if Q::HALVES { 2 } else { 1 } {
+            let dots = if Q::CENTER == 0 { dots[half] } else { i32x4_sub(dots[half], centers[half]) };
+            sum.add_dots(dots, f32x4_mul(scales.floats.scale[half], act_scale));
         }
-        sum.add_mins::<Q>(&scales.floats.min, x);
     }
 }
 
@@ -246,28 +190,26 @@ fn add_sums(a: v128, b: v128) -> v128 {
     if cfg!(feature = "dot32") { i32x4_add(a, b) } else { i16x8_add(a, b) }
 }
 
-/// A sum in 16 bits without its offset times the scales, in 32 bits; `part` of `pair_sums` is what it was taken over.
+/// What the lanes of a dot have too much: CENTER · Σ x of those that a lane met, in half `part` or in all of a sub-block.
+#[inline(always)]
+pub unsafe fn centers<Q: Quantized>(x: *const ActBlock, part: usize) -> v128 {
+    let part = if Q::HALVES { part } else { 2 };
+    let pairs = unsafe { v128_load32_splat((&raw const (*x).pair_sums[part]) as *const u32) };
+    #[cfg(feature = "dot32")]
+    return i32x4_shl(i32x4_extadd_pairwise_i16x8(pairs), Q::CENTER.trailing_zeros());
+    #[cfg(not(feature = "dot32"))]
+    return i16x8_shl(pairs, Q::CENTER.trailing_zeros());
+}
+
+/// A sum in 16 bits without its center times the scales, in 32 bits.
 #[cfg(not(feature = "dot32"))]
 #[inline(always)]
-unsafe fn scaled<Q: Quantized>(sum: v128, x: *const ActBlock, part: usize, pairs: v128) -> v128 {
+fn scaled<Q: Quantized>(sum: v128, centers: v128, pairs: v128) -> v128 {
     if Q::CENTER == 0 {
         return i32x4_dot_i16x8(sum, pairs);
     }
-    let inputs = unsafe { v128_load32_splat((&raw const (*x).pair_sums[part]) as *const u32) };
-    let centers = i16x8_shl(inputs, Q::CENTER.trailing_zeros());
     let dots = i32x4_dot_i16x8(i16x8_sub(sum, centers), pairs);
     if Q::CENTER == Q::OFFSET { dots } else { i32x4_add(dots, i32x4_dot_i16x8(centers, pairs)) }
-}
-
-/// A sum in 32 bits without its offset.
-#[cfg(feature = "dot32")]
-#[inline(always)]
-unsafe fn centered<Q: Quantized>(sum: v128, x: *const ActBlock, part: usize) -> v128 {
-    if Q::OFFSET == 0 {
-        return sum;
-    }
-    let pairs = unsafe { v128_load32_splat((&raw const (*x).pair_sums[part]) as *const u32) };
-    i32x4_sub(sum, i32x4_shl(i32x4_extadd_pairwise_i16x8(pairs), Q::OFFSET.trailing_zeros()))
 }
 
 /// How this engine multiplies 4 pairs of bytes 127 and 255 by the 32-bit dot, which tells its instructions apart; see

@@ -1,6 +1,6 @@
 //! Where types keep the integer scales of a sub-block, and the factors of a span's; see `block_format.rs` for the bytes.
 
-use super::lanes::{ZERO, load_halves};
+use super::lanes::{ZERO, load_small_halves};
 use core::arch::wasm32::*;
 
 /// Integer scales of a sub-block as floats, for 4 rows: an element is `factors.0 · scale[half] · (quant − OFFSET) +
@@ -40,7 +40,7 @@ fn twice(words: v128) -> [v128; 2] {
 /// f16 d and dmin of a 256-type, which is subtracted.
 #[inline(always)]
 unsafe fn half_factors(span: *const u8) -> (v128, v128) {
-    unsafe { (load_halves(span), f32x4_neg(load_halves(span.add(8)))) }
+    unsafe { (load_small_halves(span), f32x4_neg(load_small_halves(span.add(8)))) }
 }
 
 /// i16 scales of 4 rows.
@@ -128,7 +128,7 @@ impl ScaleKind for HalfBytes {
     }
     #[inline(always)]
     unsafe fn factors(span: *const u8) -> (v128, v128) {
-        (unsafe { load_halves(span) }, ZERO)
+        (unsafe { load_small_halves(span) }, ZERO)
     }
 }
 
