@@ -48,9 +48,14 @@ async function say(url: string, model: string): Promise<string> {
   return choices[0]!.message.content;
 }
 
-test("the demo model says the same on both engines", async () => {
-  const [gpu, cpu] = await Promise.all([say(originUrl, "runnel-demo-gpu"), say(workerUrl, "runnel-demo")]);
+test("the demo model says the same on both engines, and through the Worker", async () => {
+  const [gpu, forwarded, cpu] = await Promise.all([
+    say(originUrl, "runnel-demo-gpu"),
+    say(workerUrl, "runnel-demo-gpu"),
+    say(workerUrl, "runnel-demo"),
+  ]);
   expect(gpu).toBe(cpu);
+  expect(forwarded).toBe(cpu);
 });
 
 test("both end together, and with them all that they started", async () => {

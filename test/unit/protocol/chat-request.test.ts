@@ -29,6 +29,7 @@ test("the smallest request gets OpenAI's defaults", () => {
       stopStrings: [],
       stopTokenIds: [],
       ignoreEos: false,
+      priority: 0,
       logprobs: null,
       echo: false,
       cacheSalt: "",
