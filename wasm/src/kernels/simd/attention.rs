@@ -10,9 +10,10 @@
 //! 4 tokens from far-apart places of a span, because a long context is read from beyond the cache and one stream alone
 //! does not fill its bandwidth.
 
-use super::cache::{Cache, CacheF16, CacheF32, CacheI16, CacheQ8};
+use super::cache::{Cache, CacheF16, CacheF32, CacheI16, CacheQ8, RowTiles};
+use super::exp::Exp;
 use super::key_span::{Cursor, Group, SPAN_GROUPS};
-use super::lanes::{ZERO, exp, max_lanes, multiply_add, sum_lanes};
+use super::lanes::{ZERO, max_lanes, multiply_add, sum_lanes};
 use crate::kernels::Attend;
 use crate::kernels::activations::{ATTENTION_ROWS, ATTENTION_SPAN};
 use crate::kv_pool::Precision;
@@ -155,18 +156,17 @@ enum Phase {
     Values,
 }
 
-/// A span of keys for rows that share a kv head, in tiles of at most 4 that are as even as they get: 5 are 3 and 2.
+/// A span of keys for rows that share a kv head, in tiles.
 unsafe fn attend_rows<C: Cache>(phase: Phase, rows: &mut [Row], groups: &[Group], space: Workspace) {
     let mut first = 0;
     while first < rows.len() {
-        let left = rows.len() - first;
-        let count = if C::SHARES_ROWS { left.div_ceil(left.div_ceil(4)) } else { 1 };
+        let count = C::ROWS.of_left(rows.len() - first);
         let (rows, space) = (&mut rows[first..first + count], space.of_rows(first, space.head_offset));
         unsafe {
             match count {
-                4 => attend_span::<C, 4, 2>(phase, rows, groups, space),
-                3 => attend_span::<C, 3, 2>(phase, rows, groups, space),
-                2 => attend_span::<C, 2, 4>(phase, rows, groups, space),
+                4 if C::ROWS != RowTiles::One => attend_span::<C, 4, 2>(phase, rows, groups, space),
+                3 if C::ROWS == RowTiles::Even => attend_span::<C, 3, 2>(phase, rows, groups, space),
+                2 if C::ROWS == RowTiles::Even => attend_span::<C, 2, 4>(phase, rows, groups, space),
                 _ => attend_span::<C, 1, 4>(phase, rows, groups, space),
             }
         }
@@ -298,7 +298,7 @@ fn visible(score: v128, group: &Group, row: &Row) -> v128 {
 /// Scores of a row to its weights exp(score − max); moves its maximum and total.
 #[inline(never)]
 unsafe fn weigh<C: Cache>(row: &mut Row, groups: &[Group], space: Workspace) {
-    let weights = space.weights;
+    let (weights, exp) = (space.weights, Exp::read());
     unsafe {
         let at = |group: usize| weights.add(group * 4) as *mut v128;
         let mut largest = f32x4_splat(row.max);
@@ -306,11 +306,11 @@ unsafe fn weigh<C: Cache>(row: &mut Row, groups: &[Group], space: Workspace) {
             largest = f32x4_max(largest, v128_load(at(group)));
         }
         let max = max_lanes(largest);
-        row.keep = f32x4_extract_lane::<0>(exp(f32x4_splat(row.max - max)));
+        row.keep = f32x4_extract_lane::<0>(exp.of(f32x4_splat(row.max - max)));
         row.max = max;
         let mut total = ZERO;
         for (index, group) in groups.iter().enumerate() {
-            let weight = exp(f32x4_sub(v128_load(at(index)), f32x4_splat(max)));
+            let weight = exp.of(f32x4_sub(v128_load(at(index)), f32x4_splat(max)));
             total = f32x4_add(total, weight);
             v128_store(at(index), C::scale_weights(weight, group.v.add(space.head_offset)));
         }

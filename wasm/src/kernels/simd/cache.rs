@@ -10,6 +10,25 @@ use crate::kernels::activations::ATTENTION_SPAN;
 use crate::kv_pool::Precision;
 use core::arch::wasm32::*;
 
+/// Each size is code of its own, some 6 KB.
+#[derive(PartialEq)]
+pub enum RowTiles {
+    /// Up to 4, as even as they get: 5 are 3 and 2.
+    Even,
+    FourOrOne,
+    One,
+}
+
+impl RowTiles {
+    pub const fn of_left(&self, left: usize) -> usize {
+        match self {
+            RowTiles::Even => left.div_ceil(left.div_ceil(4)),
+            RowTiles::FourOrOne if left >= 4 => 4,
+            _ => 1,
+        }
+    }
+}
+
 pub trait Cache {
     const PRECISION: Precision;
     /// Values of a lane that one step multiplies.
@@ -17,8 +36,8 @@ pub trait Cache {
     /// Bytes of the four lanes of a step.
     const STEP_BYTES: usize = 4 * Self::STEP * Self::PRECISION.value_bytes();
 
-    /// Whether rows that share a kv head share each read of it; else one at a time, in a fourth of the code.
-    const SHARES_ROWS: bool = true;
+    /// How many of the rows that share a kv head share each read of it.
+    const ROWS: RowTiles = RowTiles::Even;
     /// Components of a score that are collected before they become f32.
     const COMPONENTS: usize = usize::MAX;
 
@@ -52,7 +71,7 @@ pub struct CacheI16;
 impl Cache for CacheF32 {
     const PRECISION: Precision = Precision::F32;
     /// For comparisons; nobody waits for it.
-    const SHARES_ROWS: bool = false;
+    const ROWS: RowTiles = RowTiles::One;
 
     #[inline(always)]
     unsafe fn load(at: *const u8) -> v128 {
@@ -94,6 +113,8 @@ const TWO_POW_56: f32 = f32::from_bits((56 + 127) << 23);
 
 impl Cache for CacheF16 {
     const PRECISION: Precision = Precision::F16;
+    /// I16 is as precise and faster.
+    const ROWS: RowTiles = RowTiles::FourOrOne;
 
     /// As `lanes::load_halves`, 2^-112 times the value.
     #[inline(always)]

@@ -65,25 +65,3 @@ pub fn max_lanes(v: v128) -> f32 {
     let pairs = f32x4_max(v, i32x4_shuffle::<2, 3, 0, 1>(v, v));
     f32x4_extract_lane::<0>(f32x4_max(pairs, i32x4_shuffle::<1, 0, 3, 2>(pairs, pairs)))
 }
-
-/// e^x to about one unit in the last place: x = n·ln 2 + r, Taylor polynomial of degree 7 in |r| ≤ ln 2 / 2 (next term
-/// below 6e-9). Below −87.3, where the result would be subnormal, it is 0; above 88.3 it stays at e^88.3. NaN gives NaN.
-#[inline(always)]
-pub fn exp(x: v128) -> v128 {
-    const LOG2_E: f32 = core::f32::consts::LOG2_E;
-    // ln 2 in two parts; the first has 9 trailing zero bits, so that n times it is exact.
-    const LN_2_HIGH: f32 = 0.693_359_375;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
-    const LOWEST: f32 = -87.3;
-    let underflow = f32x4_lt(x, f32x4_splat(LOWEST));
-    let x = f32x4_min(f32x4_max(x, f32x4_splat(LOWEST)), f32x4_splat(88.3));
-    let n = f32x4_nearest(f32x4_mul(x, f32x4_splat(LOG2_E)));
-    let r = f32x4_sub(x, f32x4_mul(n, f32x4_splat(LN_2_HIGH)));
-    let r = f32x4_sub(r, f32x4_mul(n, f32x4_splat(LN_2_LOW)));
-    let mut sum = f32x4_splat(1.0 / 5040.0);
-    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        sum = multiply_add(sum, r, f32x4_splat(coefficient));
-    }
-    let power = i32x4_shl(i32x4_add(i32x4_trunc_sat_f32x4(n), i32x4_splat(127)), 23);
-    v128_andnot(f32x4_mul(sum, power), underflow)
-}

@@ -5,6 +5,7 @@ mod attention;
 mod cache;
 mod dense;
 mod exact_tile;
+mod exp;
 mod key_span;
 mod lanes;
 mod matmul;

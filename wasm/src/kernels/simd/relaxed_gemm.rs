@@ -5,7 +5,7 @@
 use super::lanes::{ZERO, multiply_add};
 use super::matmul::PANELS;
 use super::quantized::{Constants, Quantized, SpanSum, splat};
-use super::relaxed_tile::{SubScales, add_dot, add_dots, centers, splats};
+use super::relaxed_tile::{SubScales, add_dot, add_dots, centers, splats, walk_rest};
 use crate::block_format::{GROUP_ROWS, SUB_ELEMENTS};
 use crate::kernels::{ActBlock, Activations};
 use crate::matrix::Matrix;
@@ -17,6 +17,10 @@ use core::ops::Range;
 /// Most tokens that share the unpacking of a sub-block, and most sub-blocks of theirs that are laid out at once: their inputs
 /// stay in the nearest caches. 256-types have 8 sub-blocks in a span.
 pub const TILE_TOKENS: usize = 32;
+/// Tokens of a tile that fills the registers.
+pub const MANY_TOKENS: usize = 4;
+/// Groups of a tile, from two panels.
+const R: usize = 2;
 const TILE_SUBS: usize = 8;
 
 /// The inputs of a tile's tokens for one sub-block, [sub-block][token], each value in all the lanes that it meets, so that
@@ -59,10 +63,9 @@ impl<Q: Quantized> Inputs<Q> {
 /// Several tokens: a few sub-blocks of all of them are laid out, then every group multiplies its part of these. What a group
 /// has so far waits in `out`, so a sum is taken in the order of k, as for one token.
 /// # Safety
-/// As `matmul`, for at most `TILE_TOKENS` tokens.
+/// As `matmul`, for at most `TILE_TOKENS` tokens, a multiple of `MANY_TOKENS`.
 pub unsafe fn walk_many<Q: Quantized>(m: &Matrix, a: &Activations, tokens: Range<usize>, out: *mut f32, stride: usize) {
-    let num_groups = m.rows.div_ceil(GROUP_ROWS);
-    let panel_groups = num_groups / PANELS;
+    let panel_groups = m.rows.div_ceil(GROUP_ROWS) / PANELS;
     let group_bytes = m.group_bytes();
     let num_subs = a.cols / SUB_ELEMENTS;
     let mut inputs = [const { MaybeUninit::<v128>::uninit() }; TILE_TOKENS * TILE_SUBS * INPUTS_LEN_MAX];
@@ -83,14 +86,12 @@ pub unsafe fn walk_many<Q: Quantized>(m: &Matrix, a: &Activations, tokens: Range
             for index in 0..panel_groups {
                 for panel in (0..PANELS).step_by(2) {
                     let groups = [0, 1].map(|i| index + (panel + i) * panel_groups);
-                    gemm::<Q, 2>(groups.map(at), &part, groups.map(to));
+                    gemm::<Q>(groups.map(at), &part, groups.map(to));
                 }
-            }
-            for group in panel_groups * PANELS..num_groups {
-                gemm::<Q, 1>([at(group)], &part, [to(group)]);
             }
         }
     }
+    unsafe { walk_rest::<Q>(m, a, tokens, out, stride) };
 }
 
 /// Some sub-blocks of a tile's tokens.
@@ -104,9 +105,9 @@ struct Part<'a> {
     stride: usize,
 }
 
-/// R groups times a part: the vectors of a sub-block are unpacked once, and tiles of R groups × 4 tokens pass over them.
+/// Two groups times a part: the vectors of a sub-block are unpacked once, and tiles of 4 tokens pass over them.
 #[inline(never)]
-unsafe fn gemm<Q: Quantized, const R: usize>(groups: [*const u8; R], part: &Part, out: [*mut f32; R]) {
+unsafe fn gemm<Q: Quantized>(groups: [*const u8; R], part: &Part, out: [*mut f32; R]) {
     let Part { a, ref subs, ref tokens, mut inputs, stride } = *part;
     let num_subs = a.cols / SUB_ELEMENTS;
     let num_tokens = tokens.len();
@@ -124,8 +125,12 @@ unsafe fn gemm<Q: Quantized, const R: usize>(groups: [*const u8; R], part: &Part
         // All loads before all stores: rows that lie 4 KiB apart would wait for each other.
         for t in 0..num_tokens {
             let so_far = core::array::from_fn(|r| if is_first { zero } else { v128_load(at(t, r)) });
-            let sum = |r: usize| SpanSum { scaled: if Q::LAYOUT.is_row { so_far[r] } else { zero }, min: zero };
-            sums.add(t).write(core::array::from_fn(sum));
+            for r in 0..R {
+                (*sums.add(t))[r].scaled = if Q::LAYOUT.is_row { so_far[r] } else { zero };
+                if Q::HAS_MIN {
+                    (*sums.add(t))[r].min = zero;
+                }
+            }
             totals.add(t).write(so_far);
         }
         let mut data = groups.map(|group| group.add(first_sub));
@@ -139,24 +144,22 @@ unsafe fn gemm<Q: Quantized, const R: usize>(groups: [*const u8; R], part: &Part
                 touch(next);
             }
             let mut sums = sums;
-            let mut left = num_tokens;
-            // Types with halves have two sums for each, which would not fit the registers.
-            while !Q::HALVES && left >= 4 {
-                tile::<Q, R, 4>(&weights, inputs, sums as *mut [[SpanSum; R]; 4], never);
-                (inputs, sums, left) = (inputs.add(4 * Inputs::<Q>::LEN), sums.add(4), left - 4);
-            }
-            while left >= 2 {
-                tile::<Q, R, 2>(&weights, inputs, sums as *mut [[SpanSum; R]; 2], never);
-                (inputs, sums, left) = (inputs.add(2 * Inputs::<Q>::LEN), sums.add(2), left - 2);
-            }
-            if left == 1 {
-                tile::<Q, R, 1>(&weights, inputs, sums as *mut [[SpanSum; R]; 1], never);
-                inputs = inputs.add(Inputs::<Q>::LEN);
+            if Q::HALVES {
+                // Two sums for each: only those of two tokens fit the registers.
+                for _ in 0..num_tokens / 2 {
+                    tile::<Q, 2>(&weights, inputs, sums as *mut [[SpanSum; R]; 2], never);
+                    (inputs, sums) = (inputs.add(2 * Inputs::<Q>::LEN), sums.add(2));
+                }
+            } else {
+                for _ in 0..num_tokens / MANY_TOKENS {
+                    tile::<Q, MANY_TOKENS>(&weights, inputs, sums as *mut [[SpanSum; R]; MANY_TOKENS], never);
+                    (inputs, sums) = (inputs.add(MANY_TOKENS * Inputs::<Q>::LEN), sums.add(MANY_TOKENS));
+                }
             }
         }
         let sums = core::slice::from_raw_parts_mut(sums, num_tokens);
         if Q::LAYOUT.is_row && Q::HAS_MIN && is_last {
-            add_row_mins::<Q, R>(sums, groups, a, tokens.start);
+            add_row_mins::<Q>(sums, groups, a, tokens.start);
         }
         let factors = groups.map(|group| Q::factors(group.add(span)));
         for t in 0..num_tokens {
@@ -173,16 +176,16 @@ unsafe fn gemm<Q: Quantized, const R: usize>(groups: [*const u8; R], part: &Part
     }
 }
 
-/// A sub-block of R groups.
-struct Unpacked<const R: usize> {
+/// A sub-block of the groups.
+struct Unpacked {
     vectors: [[v128; 8]; R],
     scales: [SubScales; R],
 }
 
-/// Adds a sub-block to the sums of T tokens: R · T sums, T inputs and a weight fill the registers.
+/// Adds a sub-block to the sums of T tokens: those of 2 groups, T inputs and a weight fill the registers.
 #[inline(always)]
-unsafe fn tile<Q: Quantized, const R: usize, const T: usize>(
-    weights: &Unpacked<R>,
+unsafe fn tile<Q: Quantized, const T: usize>(
+    weights: &Unpacked,
     inputs: *const v128,
     sums: *mut [[SpanSum; R]; T],
     never: u32,
@@ -207,7 +210,8 @@ unsafe fn tile<Q: Quantized, const R: usize, const T: usize>(
     step(5);
     step(6);
     step(7);
-    let sums = unsafe { &mut *sums };
+    // Another address for all the compiler knows: one that it used twice would not go into the offsets of loads and stores.
+    let new_sums = core::hint::black_box(sums);
     for t in 0..T {
         let act_scale = input(t, Inputs::<Q>::SCALE);
         let centers: [v128; 2] = core::array::from_fn(|part| {
@@ -216,11 +220,16 @@ unsafe fn tile<Q: Quantized, const R: usize, const T: usize>(
         });
         for r in 0..R {
             let scales = &weights.scales[r];
-            unsafe { add_dots::<Q>(&mut sums[t][r], [dots[0][r][t], dots[1][r][t]], centers, scales, act_scale) };
-            if Q::HAS_MIN && !Q::LAYOUT.is_row {
-                for part in 0..Inputs::<Q>::NUM_PARTS {
-                    let x = input(t, Inputs::<Q>::MINS + part);
-                    sums[t][r].min = multiply_add(x, scales.floats.min[part], sums[t][r].min);
+            unsafe {
+                let mut sum = SpanSum { scaled: (*sums)[t][r].scaled, min: ZERO };
+                add_dots::<Q>(&mut sum, [dots[0][r][t], dots[1][r][t]], centers, scales, act_scale);
+                (*new_sums)[t][r].scaled = sum.scaled;
+                if Q::HAS_MIN && !Q::LAYOUT.is_row {
+                    let mut min = (*sums)[t][r].min;
+                    for part in 0..Inputs::<Q>::NUM_PARTS {
+                        min = multiply_add(input(t, Inputs::<Q>::MINS + part), scales.floats.min[part], min);
+                    }
+                    (*new_sums)[t][r].min = min;
                 }
             }
         }
@@ -246,7 +255,7 @@ fn keep_order(never: u32) {
 static mut NEVER: u32 = 0;
 
 /// The mins of a whole row: `out` has no room for what they add up to on the way.
-unsafe fn add_row_mins<Q: Quantized, const R: usize>(
+unsafe fn add_row_mins<Q: Quantized>(
     sums: &mut [[SpanSum; R]],
     groups: [*const u8; R],
     a: &Activations,

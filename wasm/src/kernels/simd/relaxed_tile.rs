@@ -14,7 +14,7 @@
 use super::lanes::ZERO;
 use super::matmul::PANELS;
 use super::quantized::{Constants, Quantized, SpanSum, splat};
-use super::relaxed_gemm::{TILE_TOKENS, walk_many};
+use super::relaxed_gemm::{MANY_TOKENS, TILE_TOKENS, walk_many};
 use super::scales::Scales;
 use crate::block_format::{GROUP_ROWS, SUB_ELEMENTS};
 use crate::kernels::{ActBlock, Activations};
@@ -22,84 +22,89 @@ use crate::matrix::Matrix;
 use core::arch::wasm32::*;
 use core::ops::Range;
 
-/// Fewer tokens than a full tile has pass one by one over groups that lie in the nearest cache by then.
-const FEW_TOKENS: usize = 3;
-
 /// # Safety
 /// As `matmul`.
 pub unsafe fn walk<Q: Quantized>(m: &Matrix, a: &Activations, num_tokens: usize, out: *mut f32, stride: usize) {
-    for first in (0..num_tokens).step_by(TILE_TOKENS) {
-        let tokens = first..num_tokens.min(first + TILE_TOKENS);
-        unsafe {
-            if tokens.len() <= FEW_TOKENS {
-                walk_few::<Q>(m, a, tokens, out, stride);
-            } else {
-                walk_many::<Q>(m, a, tokens, out, stride);
-            }
-        }
+    let many = num_tokens / MANY_TOKENS * MANY_TOKENS;
+    for first in (0..many).step_by(TILE_TOKENS) {
+        unsafe { walk_many::<Q>(m, a, first..many.min(first + TILE_TOKENS), out, stride) };
+    }
+    if many < num_tokens {
+        unsafe { walk_few::<Q>(m, a, many..num_tokens, out, stride) };
     }
 }
 
+/// Token by token; groups that the first one has read are in the nearest cache for the others.
 unsafe fn walk_few<Q: Quantized>(m: &Matrix, a: &Activations, tokens: Range<usize>, out: *mut f32, stride: usize) {
+    let panel_groups = m.rows.div_ceil(GROUP_ROWS) / PANELS;
+    for index in 0..panel_groups {
+        let groups = core::array::from_fn(|panel| index + panel * panel_groups);
+        unsafe { multiply_groups::<Q>(m, a, tokens.clone(), groups, out, stride) };
+    }
+    unsafe { walk_rest::<Q>(m, a, tokens, out, stride) };
+}
+
+/// The groups behind the last whole panels, three at most; the last one takes the places that are free.
+///
+/// # Safety
+/// As `matmul`.
+pub unsafe fn walk_rest<Q: Quantized>(m: &Matrix, a: &Activations, tokens: Range<usize>, out: *mut f32, stride: usize) {
     let num_groups = m.rows.div_ceil(GROUP_ROWS);
-    let panel_groups = num_groups / PANELS;
-    let group_bytes = m.group_bytes();
-    let at = |group: usize| unsafe { m.data.add(group * group_bytes) };
-    let to = |token: usize, group: usize| unsafe { out.add(token * stride + group * GROUP_ROWS) };
-    unsafe {
-        for index in 0..panel_groups {
-            let groups: [usize; PANELS] = core::array::from_fn(|panel| index + panel * panel_groups);
-            for token in tokens.clone() {
-                gemv::<Q, PANELS>(groups.map(at), a, token, groups.map(|group| to(token, group)));
-            }
-        }
-        for group in panel_groups * PANELS..num_groups {
-            for token in tokens.clone() {
-                gemv::<Q, 1>([at(group)], a, token, [to(token, group)]);
-            }
+    let first = num_groups / PANELS * PANELS;
+    if first < num_groups {
+        let groups = core::array::from_fn(|i| (first + i).min(num_groups - 1));
+        unsafe { multiply_groups::<Q>(m, a, tokens, groups, out, stride) };
+    }
+}
+
+unsafe fn multiply_groups<Q: Quantized>(
+    m: &Matrix,
+    a: &Activations,
+    tokens: Range<usize>,
+    groups: [usize; PANELS],
+    out: *mut f32,
+    stride: usize,
+) {
+    for token in tokens {
+        unsafe {
+            let data = groups.map(|group| m.data.add(group * m.group_bytes()));
+            gemv::<Q>(data, a, token, groups.map(|group| out.add(token * stride + group * GROUP_ROWS)));
         }
     }
 }
 
 /// One token: the 8 splatted inputs of a sub-block stay in registers while the groups pass.
 #[inline(never)]
-unsafe fn gemv<Q: Quantized, const P: usize>(
-    groups: [*const u8; P],
-    a: &Activations,
-    token: usize,
-    out: [*mut f32; P],
-) {
-    const { assert!(P == 1 || P == PANELS) };
+unsafe fn gemv<Q: Quantized>(groups: [*const u8; PANELS], a: &Activations, token: usize, out: [*mut f32; PANELS]) {
     let num_subs = a.cols / SUB_ELEMENTS;
     let span_subs = Q::LAYOUT.num_subs(a.cols);
     let constants = Constants::read();
-    let mut totals = [ZERO; P];
+    let mut totals = [ZERO; PANELS];
     unsafe {
         let mut x = a.blocks.add(token * num_subs);
         let mut span_offset = 0;
         for _ in 0..num_subs / span_subs {
-            let mut sums = [SpanSum::ZERO; P];
+            let mut sums = [SpanSum::ZERO; PANELS];
             let mut offset = span_offset + Q::LAYOUT.header_bytes;
             for _ in 0..span_subs {
                 let inputs = splats(x);
                 let mut add =
                     |r: usize| add_sub_block::<Q>(&mut sums[r], groups[r].add(offset), &constants, &inputs, x);
                 // Written out, or the compiler would keep the loop of types whose code is long, and the sums in memory.
+                const { assert!(PANELS == 4) };
                 add(0);
-                if P == PANELS {
-                    add(1);
-                    add(2);
-                    add(3);
-                }
+                add(1);
+                add(2);
+                add(3);
                 offset += Q::LAYOUT.sub_bytes();
                 x = x.add(1);
             }
-            for r in 0..P {
+            for r in 0..PANELS {
                 totals[r] = sums[r].finish::<Q>(totals[r], Q::factors(groups[r].add(span_offset)));
             }
             span_offset = offset;
         }
-        for r in 0..P {
+        for r in 0..PANELS {
             v128_store(out[r] as *mut v128, totals[r]);
         }
     }

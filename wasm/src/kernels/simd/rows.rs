@@ -1,6 +1,7 @@
 //! Operations on one row of activations or logits. Rows are multiples of 4 long, except logits, whose tail is read apart.
 
-use super::lanes::{ZERO, exp, max_lanes, multiply_add, sum_lanes};
+use super::exp::Exp;
+use super::lanes::{ZERO, max_lanes, multiply_add, sum_lanes};
 use crate::kernels::{GELU_CUBIC, GELU_TWO_ROOT, QuantRow};
 use core::arch::wasm32::*;
 
@@ -105,24 +106,26 @@ pub fn add(sum: &mut [f32], x: &[f32]) {
 }
 
 pub fn swiglu(gate: &mut [f32], up: &[f32]) {
+    let exp = Exp::read();
     for at in (0..gate.len()).step_by(4) {
         // SAFETY: both rows have the same length, a multiple of 4.
         unsafe {
             let g = load(gate, at);
-            let silu = f32x4_div(g, f32x4_add(f32x4_splat(1.0), exp(f32x4_neg(g))));
+            let silu = f32x4_div(g, f32x4_add(f32x4_splat(1.0), exp.of(f32x4_neg(g))));
             store(gate, at, f32x4_mul(silu, load(up, at)));
         }
     }
 }
 
 pub fn gelu(x: &mut [f32]) {
+    let exp = Exp::read();
     for at in (0..x.len()).step_by(4) {
         // SAFETY: the row is a multiple of 4 long.
         unsafe {
             let v = load(x, at);
             let cube = f32x4_mul(f32x4_mul(v, v), f32x4_mul(v, f32x4_splat(GELU_CUBIC)));
             let exponent = f32x4_mul(f32x4_add(v, cube), f32x4_splat(-GELU_TWO_ROOT));
-            store(x, at, f32x4_div(v, f32x4_add(f32x4_splat(1.0), exp(exponent))));
+            store(x, at, f32x4_div(v, f32x4_add(f32x4_splat(1.0), exp.of(exponent))));
         }
     }
 }
@@ -161,10 +164,11 @@ pub fn max(values: &[f32]) -> f32 {
 }
 
 pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) -> f64 {
+    let exp = Exp::read();
     let mut sums = [f64x2_splat(0.0); 2];
     for at in (0..values.len()).step_by(4) {
         let shifted = f32x4_sub(load_tail(values, at), f32x4_splat(max));
-        let weights = unless_nan(exp(f32x4_mul(shifted, f32x4_splat(inverse_temperature))), ZERO);
+        let weights = unless_nan(exp.of(f32x4_mul(shifted, f32x4_splat(inverse_temperature))), ZERO);
         add_wide(&mut sums, weights);
         if at + 4 <= values.len() {
             // SAFETY: just checked.
@@ -180,9 +184,10 @@ pub fn softmax_weights(values: &mut [f32], max: f32, inverse_temperature: f32) -
 }
 
 pub fn sum_exp(values: &[f32], max: f32) -> f64 {
+    let exp = Exp::read();
     let mut sums = [f64x2_splat(0.0); 2];
     for at in (0..values.len()).step_by(4) {
-        add_wide(&mut sums, unless_nan(exp(f32x4_sub(load_tail(values, at), f32x4_splat(max))), ZERO));
+        add_wide(&mut sums, unless_nan(exp.of(f32x4_sub(load_tail(values, at), f32x4_splat(max))), ZERO));
     }
     total(sums)
 }
