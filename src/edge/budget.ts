@@ -11,6 +11,7 @@
  * | · a chunk on its way to a reader, however late it reads     | `EVENTS_PER_CHUNK_MAX` events, pulled one by one  |
  * | · messages that wait for a session's answer                 | none: in its storage, `SESSION_QUEUE_MAX` of them |
  * | · KV rows on their way to storage                           | one transaction, 2 MB (`kv-store.ts`)             |
+ * | · KV rows on their way back                                 | of one query, 8, mostly under 200 KB each         |
  * | tokenizer of a model                                        | `tokenizerBytesOf` its vocabulary and merges      |
  * | weights, scratch                                            | exactly, as the engine plans its linear memory    |
  * | KV pool                                                     | what is left: at least one context, at most       |

@@ -141,6 +141,11 @@ export class IsolateEngine {
     return this.#orphans.numLive;
   }
 
+  /** Bytes of events that answers hold, until they are read or their owner is done with them. */
+  get heldEventBytes(): number {
+    return [...this.#orphans.watched].reduce((sum, { heldBytes }) => sum + heldBytes, 0);
+  }
+
   /** null where it is not loaded in this isolate. */
   contextLengthOf(key: string): number | null {
     return this.#residents.get(key)?.loaded.model.contextLength ?? null;

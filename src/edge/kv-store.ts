@@ -8,8 +8,8 @@
  *    because a block is worth nothing without all those before it;
  *  - nothing in here is needed: whatever is missing or damaged is computed again.
  */
-import type { KvSink, KvSource, SaveProgress } from "../serving/kv-archive.ts";
-import { type KvPlace, type KvRow, openRow, sealRow } from "./kv-snapshot.ts";
+import type { KvBlock, KvSink, KvSource, SaveProgress } from "../serving/kv-archive.ts";
+import { type KvRow, openRow, sealRow } from "./kv-snapshot.ts";
 import { ROW_BYTES_MAX } from "./session-store.ts";
 
 /**
@@ -20,6 +20,9 @@ export const SESSION_KV_BYTES_MAX = 64_000_000;
 
 /** Of one transaction. Streams of other sessions wait while blocks are copied, summed and inserted: some 10 ms. */
 const SAVE_BYTES_MAX = 2_000_000;
+
+/** Rows of one query, which costs more than a row of it. Most are under 200 KB, and these are in memory together. */
+const READ_ROWS_MAX = 8;
 
 /** Of rows that go to another object, far under the 32 MiB of an RPC message: both isolates hold it. */
 const MESSAGE_BYTES_MAX = 4_000_000;
@@ -32,7 +35,7 @@ export interface KvRows {
 }
 
 /** As a query gives it. A type, since only that has the index signature of one. */
-type StoredRow = { hash: string } & Pick<KvRow, keyof KvRow>;
+type StoredRow = { block_index: number; hash: string } & Pick<KvRow, keyof KvRow>;
 
 export class KvStore {
   readonly #storage: DurableObjectStorage;
@@ -47,9 +50,9 @@ export class KvStore {
   open(fingerprint: string): KvSource {
     let isOurs = false;
     return {
-      read: (index, hash, tokens) => {
+      read: (blocks) => {
         isOurs ||= this.#header()?.fingerprint === fingerprint;
-        return isOurs ? this.#read({ fingerprint, index, hash }, tokens) : null;
+        return isOurs ? this.#read(fingerprint, blocks) : [];
       },
     };
   }
@@ -113,19 +116,27 @@ export class KvStore {
     });
   }
 
-  #read(place: KvPlace, tokens: Int32Array<ArrayBuffer>): Uint8Array | null {
-    const row = this.#sql
-      .exec<StoredRow>("SELECT hash, checksum, tokens, bytes FROM kv_block WHERE block_index = ?", place.index)
-      .toArray()[0];
-    // Of another text, or of none: the next save replaces it.
-    if (row === undefined || row.hash !== place.hash) return null;
-    const bytes = openRow(place, tokens, row);
-    if (bytes === null) {
-      console.error("A kept KV block is damaged; it and those behind it are dropped and computed again.");
-      // Those were not looked at, and damage rarely comes alone.
-      this.#sql.exec("DELETE FROM kv_block WHERE block_index >= ?", place.index);
+  *#read(fingerprint: string, blocks: readonly KvBlock[]): Generator<Uint8Array, void, void> {
+    let rows: StoredRow[] = [];
+    for (const [i, { index, hash, ids }] of blocks.entries()) {
+      if (i % READ_ROWS_MAX === 0) rows = this.#rowsFrom(index, Math.min(READ_ROWS_MAX, blocks.length - i));
+      const row = rows[i % READ_ROWS_MAX];
+      // Of another text, or of none: the next save replaces it.
+      if (row?.block_index !== index || row.hash !== hash) return;
+      const bytes = openRow({ fingerprint, index, hash }, ids, row);
+      if (bytes === null) {
+        console.error("A kept KV block is damaged; it and those behind it are dropped and computed again.");
+        // Those were not looked at, and damage rarely comes alone.
+        this.#sql.exec("DELETE FROM kv_block WHERE block_index >= ?", index);
+        return;
+      }
+      yield bytes;
     }
-    return bytes;
+  }
+
+  #rowsFrom(index: number, num: number): StoredRow[] {
+    const query = "SELECT * FROM kv_block WHERE block_index >= ? ORDER BY block_index LIMIT ?";
+    return this.#sql.exec<StoredRow>(query, index, num).toArray();
   }
 
   /** Makes the tables ready for blocks of this fingerprint, and for no others. */

@@ -61,7 +61,7 @@ export class SessionKv {
     const fingerprint = isolateEngine.kvFingerprint(model);
     if (fingerprint === null || this.#keptMs === 0) return {};
     const archive = this.#store.open(fingerprint);
-    return { archive: { read: (...block) => orElse(null, () => archive.read(...block)) } };
+    return { archive: { read: (blocks) => untilFault(() => archive.read(blocks)) } };
   }
 
   /** Of a turn that goes on. @param tokens all of the conversation so far; asked for only where they are needed */
@@ -155,6 +155,15 @@ function orElse<T>(value: T, run: () => T): T {
   } catch (cause) {
     logFault(cause);
     return value;
+  }
+}
+
+/** As much as comes before anything goes wrong. */
+function* untilFault<T>(read: () => Iterable<T>): Generator<T, void, void> {
+  try {
+    yield* read();
+  } catch (cause) {
+    logFault(cause);
   }
 }
 

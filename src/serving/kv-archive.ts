@@ -15,16 +15,22 @@ import type { Backend } from "./backend.ts";
 import { hashSalt, hashTokens } from "./block-hash.ts";
 import type { BlockManager, TokenSource } from "./block-manager.ts";
 
-/**
- * Kept blocks, to be read. An archive belongs to one conversation, one model and one layout of blocks. A hash names a
- * block by its tokens and all before them; without the salt, because an archive has one tenant.
- */
+/** A full block's place in a conversation. */
+export interface KvBlock {
+  index: number;
+  /** Names the block by its tokens and all before them; without the salt, because an archive has one tenant. */
+  hash: string;
+  ids: Int32Array<ArrayBuffer>;
+}
+
+/** Kept blocks, to be read. An archive belongs to one conversation, one model and one layout of blocks. */
 export interface KvSource {
   /**
-   * Called for one block after another, until it gives none.
-   * @returns what was kept for exactly these tokens; null where nothing is, or nothing that can be trusted
+   * @param blocks at least one, one behind the other
+   * @returns what was kept for exactly these tokens, up to the first block of which nothing is, or nothing to be trusted;
+   * few are in memory together
    */
-  read(index: number, hash: string, tokens: Int32Array<ArrayBuffer>): Uint8Array | null;
+  read(blocks: readonly KvBlock[]): Iterable<Uint8Array>;
 }
 
 /** The same archive, to be written. */
@@ -96,16 +102,16 @@ export function restoreBlocks(
   // Holds what is there and what is added: the end of a chain must not take the place of its beginning.
   const table = blocks.open(salt, match);
   try {
-    for (const { index, hash, ids } of chainOf(source, numTokensMax, blockTokens)) {
-      if (index < numResident) continue;
-      if (index - numResident === numBlocksMax) return { numRestored: numBlocksMax, hasMore: true };
-      const end = (index + 1) * blockTokens;
-      const bytes = archive.read(index, hash, ids);
-      if (bytes === null || !blocks.prepareWrite(table, end - blockTokens, end, [])) break;
-      backend.writeBlock(table.at(index), bytes);
+    const numEnd = Math.min(numResident + numBlocksMax, Math.floor(numTokensMax / blockTokens));
+    const wanted = [...chainOf(source, numEnd * blockTokens, blockTokens)].slice(numResident);
+    for (const bytes of wanted.length > 0 ? archive.read(wanted) : []) {
+      const end = (table.numIndexed + 1) * blockTokens;
+      if (!blocks.prepareWrite(table, end - blockTokens, end, [])) break;
+      backend.writeBlock(table.at(table.numIndexed), bytes);
       blocks.commit(table, source, end);
     }
-    return { numRestored: table.numIndexed - numResident, hasMore: false };
+    const numRestored = table.numIndexed - numResident;
+    return { numRestored, hasMore: numRestored === numBlocksMax && (numEnd + 1) * blockTokens <= numTokensMax };
   } finally {
     blocks.release(table);
   }
@@ -118,7 +124,7 @@ function readAtOnce(backend: Backend, block: number): Uint8Array<ArrayBuffer> {
 }
 
 /** The full blocks of the first `numTokens`, each with the hash of everything up to its end. */
-function* chainOf(source: TokenSource, numTokens: number, blockTokens: number) {
+function* chainOf(source: TokenSource, numTokens: number, blockTokens: number): Generator<KvBlock, void, void> {
   const state = new Uint32Array(2);
   hashSalt(state, "");
   for (let index = 0; (index + 1) * blockTokens <= numTokens; index++) {

@@ -1,7 +1,7 @@
 /** KV blocks that outlive their engine: restarts in mid-conversation, damaged rows, expiry, deletion, bounds, leaks. */
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { isolateEngine } from "../../src/edge/isolate-engine.ts";
 import { KvStore, SESSION_KV_BYTES_MAX } from "../../src/edge/kv-store.ts";
 import { SessionKv } from "../../src/edge/session-kv.ts";
@@ -241,6 +241,31 @@ describe("what is kept", () => {
       expect(storage.sql.exec("SELECT count(*) AS n FROM kv_block").one().n).toBe(0);
     }));
 });
+
+test("kept blocks are read eight in a query, up to the first that is not what was asked for", () =>
+  runInDurableObject(objectOf("kv-read"), (_, { storage }) => {
+    const block = (index: number) => ({ index, hash: `${index}`, ids: Int32Array.of(index) });
+    const blocks = Array.from({ length: 12 }, (_, index) => block(index));
+    const store = new KvStore(storage);
+    store.save("any", 1, (archive) => {
+      for (const { index, hash, ids } of blocks) archive.write(index, hash, ids, new Uint8Array(8).fill(index));
+      return { numKept: blocks.length, numWritten: blocks.length, isWhole: true, resident: Int32Array.of() };
+    });
+    const exec = vi.spyOn(storage.sql, "exec");
+    const source = store.open("any");
+    const read = (...indices: number[]) => Array.from(source.read(indices.map(block)), ([index]) => index);
+    expect(read(0)).toEqual([0]);
+    exec.mockClear();
+    expect(read(1, 2, 3, 4, 5, 6, 7, 8)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(exec).toHaveBeenCalledTimes(1);
+    expect(read(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    expect(exec).toHaveBeenCalledTimes(3);
+    storage.sql.exec("DELETE FROM kv_block WHERE block_index = 2");
+    expect([read(1, 2, 3), read(2, 3)]).toEqual([[1], []]);
+    storage.sql.exec("UPDATE kv_block SET checksum = 'x' WHERE block_index = 4");
+    expect([read(3, 4, 5), read(5)]).toEqual([[3], []]);
+    expect([...store.open("other").read(blocks)]).toEqual([]);
+  }));
 
 test("kept blocks go to another object in messages far under the limit of one, as many as it can use, and no others", () =>
   runInDurableObject(objectOf("kv-rows"), (_, { storage }) => {

@@ -15,16 +15,18 @@ export async function restart(model: string, ...ids: string[]): Promise<void> {
   await answerOf(await post("/v1/chat/completions", chat(model, "up again?", 2)));
 }
 
-/** Waits until nobody generates, and sees that no block, sequence, hold or registration is left. */
+/** Waits until nobody generates, and sees that no block, sequence, hold, registration or event is left. */
 export async function expectAtRest(model: string): Promise<void> {
   for (let i = 0; i < 1000 && isolateEngine.numGenerations > 0; i++) await scheduler.wait(10);
   const { numRunning, numWaiting, numUnsaved, numFreeBlocks, numBlocks } = statsOf(model);
-  expect({ numRunning, numWaiting, numUnsaved, numFreeBlocks, numGenerations: isolateEngine.numGenerations }).toEqual({
+  const { numGenerations, heldEventBytes } = isolateEngine;
+  expect({ numRunning, numWaiting, numUnsaved, numFreeBlocks, numGenerations, heldEventBytes }).toEqual({
     numRunning: 0,
     numWaiting: 0,
     numUnsaved: 0,
     numFreeBlocks: numBlocks,
     numGenerations: 0,
+    heldEventBytes: 0,
   });
 }
 
@@ -60,6 +62,11 @@ export function storedOf(id: string): Promise<Stored> {
 /** Deletes the sessions and sees that their objects keep nothing, and write nothing later. */
 export async function expectDeleted(ids: readonly string[]): Promise<void> {
   for (const id of ids) expect((await request(`/v1/sessions/${id}`, { method: "DELETE" })).status).toBe(200);
+  await expectNothingStored(ids);
+}
+
+/** Of sessions that were deleted. */
+export async function expectNothingStored(ids: readonly string[]): Promise<void> {
   await scheduler.wait(200);
   const nothing = { numTables: 0, numTurns: 0, numEventRows: 0, numBlocks: 0, alarmAtMs: null };
   for (const id of ids) expect(await storedOf(id)).toEqual(nothing);

@@ -151,7 +151,9 @@ describe("kept blocks whose storage fails", () => {
           async () => {},
         );
         const { archive } = kv.beginTurn(model);
-        for (let i = 0; i < 4; i++) expect(archive!.read(i, "0", Int32Array.of(1))).toBeNull();
+        for (let index = 0; index < 4; index++) {
+          expect([...archive!.read([{ index, hash: "0", ids: Int32Array.of(1) }])]).toEqual([]);
+        }
         kv.save(model, "salt", tokens);
         await Promise.all(kept);
         expectOnlyFull(() => kv.expire());

@@ -56,10 +56,7 @@ it("a running stream waits for no more than the stated work of others, and every
       };
       const counted = (archive: MapArchive): KvSource & KvSink => ({
         has: (...block) => archive.has(...block),
-        read: (...block) => {
-          const bytes = archive.read(...block);
-          return bytes === null ? null : moved(bytes);
-        },
+        read: (blocks) => archive.read(blocks).map(moved),
         write: (...block) => moved(archive.write(...block)),
       });
       const archives = requests.map((one) => counted(archiveOf(one, blockTokens)));

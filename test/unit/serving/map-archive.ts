@@ -1,5 +1,5 @@
 /** An archive of KV blocks in memory, which remembers what was asked of it. */
-import type { KvSink, KvSource } from "../../../src/serving/kv-archive.ts";
+import type { KvBlock, KvSink, KvSource } from "../../../src/serving/kv-archive.ts";
 
 interface KeptBlock {
   hash: string;
@@ -18,12 +18,19 @@ export class MapArchive implements KvSource, KvSink {
     return this.rows.get(index)?.hash === hash;
   }
 
-  read(index: number, hash: string, tokens: Int32Array): Uint8Array | null {
-    const row = this.rows.get(index);
-    if (row?.hash !== hash || row.tokens !== tokens.join()) return null;
-    if (row.isDamaged) this.rows.delete(index);
-    else this.reads.push(index);
-    return row.isDamaged ? null : row.bytes;
+  read(blocks: readonly KvBlock[]): Uint8Array[] {
+    const read: Uint8Array[] = [];
+    for (const { index, hash, ids } of blocks) {
+      const row = this.rows.get(index);
+      if (row?.hash !== hash || row.tokens !== ids.join()) break;
+      if (row.isDamaged) {
+        this.rows.delete(index);
+        break;
+      }
+      this.reads.push(index);
+      read.push(row.bytes);
+    }
+    return read;
   }
 
   write(index: number, hash: string, tokens: Int32Array, bytes: Uint8Array): boolean {
