@@ -94,7 +94,7 @@ export type SessionQuestion =
 export interface SessionTurnRequest {
   question: SessionQuestion;
   /** A `GenerateRequest` without its prompt: the session knows the conversation. */
-  request: Omit<GenerateRequest, "prompts" | "model" | "n" | "echo">;
+  request: Omit<GenerateRequest, "prompts" | "model" | "n" | "beams" | "echo">;
   /** Kept with the turn, so that a stream which is taken up later says the same. */
   frame: AnswerFrame;
   /** Wait for a running answer's end instead of being refused. */

@@ -212,7 +212,15 @@ export class TurnAdmission {
     return isolateEngine.generate(
       this.#objectId,
       model,
-      { ...request, model: model.id, prompts: [{ kind: "chat", messages }], n: 1, echo: false, cacheSalt: this.salt },
+      {
+        ...request,
+        model: model.id,
+        prompts: [{ kind: "chat", messages }],
+        n: 1,
+        beams: null,
+        echo: false,
+        cacheSalt: this.salt,
+      },
       { generatedTokens, keepsEvents: true, ...(transcript !== null && { transcript }), ...this.#kv.beginTurn(model) },
     );
   }

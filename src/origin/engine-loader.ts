@@ -101,6 +101,7 @@ async function warmUp(model: ServedModel): Promise<void> {
     model: model.id,
     prompts: [{ kind: "tokens", tokens: Array.from({ length: numTokens }, (_, id) => id) }],
     n: 1,
+    beams: null,
     sampling: GREEDY,
     maxTokens: 2,
     stopStrings: [],

@@ -41,6 +41,15 @@ export type Prompt =
   /** `answerSoFar`: words of the answer that are there already, to go on from; absent = a new answer. */
   | { kind: "chat"; messages: ChatMessage[]; answerSoFar?: string };
 
+export interface BeamParams {
+  /** Beams that are followed side by side, at least `n`. */
+  width: number;
+  /** Power of the length that a beam's sum of logprobs is divided by: 0 compares sums, 1 means; more favours long ones. */
+  lengthPenalty: number;
+  /** End as soon as `width` answers are complete; false = when no other can become better than they are. */
+  stopsEarly: boolean;
+}
+
 export interface GenerateRequest {
   /** For errors and logs. The client may choose it (`x-request-id`), so it is not unique: never a key. */
   requestId: string;
@@ -49,6 +58,8 @@ export interface GenerateRequest {
   prompts: Prompt[];
   /** Choices for each prompt; they share the prompt's KV blocks. */
   n: number;
+  /** Search for the likeliest answers instead of drawing them; the choices are the `n` best, best first. null = draw. */
+  beams: BeamParams | null;
   sampling: SamplingParams;
   /** Most tokens to generate for a choice; null = whatever the context leaves. 0 is allowed (echo, cache warming). */
   maxTokens: number | null;

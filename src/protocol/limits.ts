@@ -29,8 +29,14 @@ export const PROMPTS_MAX = 128;
 /** OpenAI allows 128. Choices decode side by side, and an isolate's KV pool holds few sequences. */
 export const CHOICES_PER_PROMPT_MAX = 16;
 
-/** prompts × n: each is a sequence with KV blocks of its own. */
+/** prompts × n (or beams): each is a sequence with KV blocks of its own. */
 export const CHOICES_MAX = 128;
+
+/** A search looks at the 2 · width most likely tokens of each beam, and kernels report `TOP_LOGPROBS_MAX` for a row. */
+export const BEAM_WIDTH_MAX = 10;
+
+/** The length's power overflows nothing up to here, and beyond it the length alone decides. */
+export const LENGTH_PENALTY_ABS_MAX = 10;
 
 /** OpenAI allows 4, vLLM and llama.cpp any number. Every emitted token is matched against each. */
 export const STOP_STRINGS_MAX = 16;

@@ -50,7 +50,7 @@ export interface SessionInitRequest {
 
 /** How a turn is to be made. The session knows the conversation and the model. */
 export interface SessionTurnWireRequest {
-  generate: Omit<GenerateRequest, "prompts" | "model" | "n" | "echo">;
+  generate: Omit<GenerateRequest, "prompts" | "model" | "n" | "beams" | "echo">;
   style: AnswerStyle;
   waitsForTurn: boolean;
   truncates: boolean;

@@ -52,6 +52,10 @@ export class Choice {
     this.#stops = new StopMatcher(options.stopStrings);
   }
 
+  get index(): number {
+    return this.#options.index;
+  }
+
   get isFinished(): boolean {
     return this.#isFinished;
   }

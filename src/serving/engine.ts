@@ -117,6 +117,11 @@ export class Engine {
     };
   }
 
+  /** Most sequences that run at once. */
+  get numRunningMax(): number {
+    return this.#scheduler.numRunningMax;
+  }
+
   /** Queues sequences, all or none. Throws `ApiError` 429 when the queue is full. */
   add(sequences: readonly Sequence[]): void {
     if (this.#shutdownError !== null) throw this.#shutdownError;

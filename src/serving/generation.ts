@@ -6,10 +6,11 @@
  * for, and a handful of others. `heldBytes` says how much that is, for an owner that cannot afford it (`drop`).
  */
 import { ApiError, internalError } from "../protocol/errors.ts";
-import type { GenerateEvent, GenerateRequest, TokenLogprob, Usage } from "../protocol/generate.ts";
+import type { BeamParams, GenerateEvent, GenerateRequest, TokenLogprob, Usage } from "../protocol/generate.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { transcriptAfter } from "../text/transcript.ts";
 import type { MaybePromise, RowResult } from "./backend.ts";
+import { BeamGroup } from "./beam-group.ts";
 import { Choice } from "./choice.ts";
 import type { Engine } from "./engine.ts";
 import { EventQueue } from "./event-queue.ts";
@@ -47,6 +48,8 @@ export class TextGeneration implements Generation {
   readonly #options: GenerationOptions;
   readonly #choices: Choice[] = [];
   readonly #allSequences: Sequence[] = [];
+  /** With beams: what gives out the best ones so far. */
+  readonly #searches: (() => void)[] = [];
   readonly #events = new EventQueue<GenerateEvent>();
   #heldBytes = 0;
   readonly #createdMs: number;
@@ -59,7 +62,10 @@ export class TextGeneration implements Generation {
     this.#createdMs = options.clock();
     this.requestId = options.request.requestId;
     this.numPromptTokens = options.prompts.reduce((sum, prompt) => sum + prompt.tokens.length, 0);
-    this.sequences = options.prompts.map((prompt, promptIndex) => this.#sequenceOf(prompt, promptIndex));
+    this.sequences = options.prompts.map((prompt, promptIndex) => {
+      const { beams } = options.request;
+      return beams === null ? this.#sequenceOf(prompt, promptIndex) : this.#searchOf(prompt, promptIndex, beams);
+    });
   }
 
   /** No event will come any more (some may still be queued). */
@@ -123,6 +129,7 @@ export class TextGeneration implements Generation {
     if (this.#hasEnded) return;
     this.#start();
     for (const sequence of this.#allSequences) this.#options.engine.abort(sequence);
+    for (const giveOut of this.#searches) giveOut();
     for (const choice of this.#choices) if (!choice.isFinished) choice.finish("length");
     this.#done();
   }
@@ -178,7 +185,45 @@ export class TextGeneration implements Generation {
     return sequences[0]!;
   }
 
-  #listener(prompt: EncodedPrompt, index: number, scores: TokenLogprob[] | null): SequenceListener {
+  /** The choices are given out when the search is over, each in one piece. */
+  #searchOf(prompt: EncodedPrompt, promptIndex: number, beams: BeamParams): Sequence {
+    const { request, tokenizer, maxTokens } = this.#options;
+    const scores: TokenLogprob[] | null = request.echo && request.logprobs !== null ? [] : null;
+    const choices = Array.from({ length: request.n }, (_, i) => this.#choiceAt(promptIndex * request.n + i));
+    const stopTokenIds = new Set(request.stopTokenIds);
+    const giveOut = (): void => {
+      for (const [i, { rows, reason }] of group.results().slice(0, request.n).entries()) {
+        const choice = choices[i]!;
+        if (choice.isFinished) return;
+        for (const row of rows) choice.push(row);
+        choice.finish(reason);
+      }
+    };
+    const group = new BeamGroup({
+      ...beams,
+      requestId: request.requestId,
+      promptTokens: prompt.tokens,
+      maxTokens: maxTokens[promptIndex]!,
+      numLogprobs: request.logprobs ?? 0,
+      scorePrompt: scores !== null,
+      cacheSalt: request.cacheSalt,
+      priority: request.priority,
+      isEnd: (token) => stopTokenIds.has(token) || (!request.ignoreEos && tokenizer.endOfGenerationIds.has(token)),
+      listener: {
+        ...this.#promptListener(prompt, choices, scores),
+        searched: () => {
+          this.#firstTokenMs ??= this.#options.clock();
+          giveOut();
+          if (this.#choices.every((other) => other.isFinished)) this.#done();
+        },
+      },
+    });
+    this.#searches.push(giveOut);
+    this.#allSequences.push(group.root);
+    return group.root;
+  }
+
+  #choiceAt(index: number): Choice {
     const { request, tokenizer } = this.#options;
     const choice = new Choice({
       index,
@@ -190,9 +235,15 @@ export class TextGeneration implements Generation {
       emit: (event) => this.#push(event),
     });
     this.#choices[index] = choice;
+    return choice;
+  }
+
+  /** @param choices of the prompt, whose text they begin with where it is echoed */
+  #promptListener(prompt: EncodedPrompt, choices: readonly Choice[], scores: TokenLogprob[] | null) {
+    const { request, tokenizer } = this.#options;
     return {
       admitted: () => this.#start(),
-      promptScored: (position, row) => {
+      promptScored: (position: number, row: RowResult) => {
         if (position === 1) scores!.push(tokenLogprob(tokenizer, prompt.tokens[0]!, null, []));
         scores!.push(tokenLogprob(tokenizer, prompt.tokens[position]!, row.logprob, row.top));
       },
@@ -200,8 +251,17 @@ export class TextGeneration implements Generation {
         if (!request.echo) return;
         // A prompt of one token has no row that scores anything.
         if (scores?.length === 0) scores.push(tokenLogprob(tokenizer, prompt.tokens[0]!, null, []));
-        this.#push({ type: "prompt", index, text: prompt.visibleText, tokens: scores });
+        for (const { index } of choices)
+          this.#push({ type: "prompt", index, text: prompt.visibleText, tokens: scores });
       },
+      failed: (error: unknown) => this.#fail(error),
+    };
+  }
+
+  #listener(prompt: EncodedPrompt, index: number, scores: TokenLogprob[] | null): SequenceListener {
+    const choice = this.#choiceAt(index);
+    return {
+      ...this.#promptListener(prompt, [choice], scores),
       token: (row: RowResult) => {
         this.#firstTokenMs ??= this.#options.clock();
         return choice.push(row);
@@ -210,7 +270,6 @@ export class TextGeneration implements Generation {
         choice.finish(reason);
         if (this.#choices.every((other) => other.isFinished)) this.#done();
       },
-      failed: (error) => this.#fail(error),
     };
   }
 

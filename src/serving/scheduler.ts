@@ -14,13 +14,18 @@
  *  - with nothing running every block is free or held, so the head of the queue is always admitted then; at the latest
  *    when its owner restores nothing of it (`Admission`).
  *
+ * The beams of a search (`beam-group.ts`) are admitted, preempted and ended as one: places for all of them are kept from
+ * the beginning, they stand beside each other, and blocks for all of them are made ready before the first is planned.
+ *
  * A preempted sequence goes to the head of the queue and gives up its blocks; their full ones stay in the prefix cache,
  * so computing them again usually costs little. `schedule` and `complete` are apart, so that a backend may answer later.
  */
 import { Admission } from "./admission.ts";
-import type { RowResult, StepResult } from "./backend.ts";
+import type { BlockCopy, RowResult, StepResult } from "./backend.ts";
+import type { BeamGroup } from "./beam-group.ts";
 import type { BlockManager, PrefixMatch } from "./block-manager.ts";
 import type { Drafter } from "./drafter.ts";
+import { RunningSet } from "./running-set.ts";
 import { checkSchedulerInvariants } from "./scheduler-invariants.ts";
 import { newSchedulerStats } from "./scheduler-stats.ts";
 import type { Sequence } from "./sequence.ts";
@@ -48,13 +53,12 @@ export interface SchedulerOptions {
 
 export class Scheduler {
   readonly stats = newSchedulerStats();
-  readonly numRunningMax: number;
   readonly #blocks: BlockManager;
   readonly #tokenBudget: number;
   readonly #prefillChunkTokens: number;
   readonly #vocabSize: number;
   /** In order of admission. */
-  readonly #running: Sequence[] = [];
+  readonly #running: RunningSet;
   readonly #waiting = new SequenceQueue();
   readonly #unsaved: UnsavedBlocks;
   readonly #admission: Admission;
@@ -69,17 +73,22 @@ export class Scheduler {
     }
     this.#blocks = blocks;
     this.#unsaved = new UnsavedBlocks(blocks);
-    this.#admission = new Admission(blocks, this.#running, this.#waiting, this.#unsaved);
+    const numRunningMax = Math.min(options.numRunningMax, options.tokenBudget);
+    this.#running = new RunningSet(blocks, this.#waiting, this.#unsaved, numRunningMax);
+    this.#admission = new Admission(blocks, this.#running.sequences, this.#waiting, this.#unsaved);
     this.#tokenBudget = options.tokenBudget;
     this.#prefillChunkTokens = options.prefillChunkTokens;
     this.#vocabSize = options.vocabSize;
     this.#speculation =
       options.speculation === null ? null : new Speculation(blocks, options.speculation, options.createDrafter);
-    this.numRunningMax = Math.min(options.numRunningMax, options.tokenBudget);
+  }
+
+  get numRunningMax(): number {
+    return this.#running.numPlacesMax;
   }
 
   get running(): readonly Sequence[] {
-    return this.#running;
+    return this.#running.sequences;
   }
 
   get waiting(): Iterable<Sequence> {
@@ -102,7 +111,7 @@ export class Scheduler {
 
   /** Throws for a sequence that the pool could not hold even alone. */
   checkFits(sequence: Sequence): void {
-    const numBlocks = this.#blocks.numBlocksFor(sequence.numTokensMax);
+    const numBlocks = sequence.beams?.numBlocksMax(this.#blocks) ?? this.#blocks.numBlocksFor(sequence.numTokensMax);
     if (numBlocks <= this.#blocks.numBlocks) return;
     throw new Error(
       `A sequence of up to ${sequence.numTokensMax} tokens needs ${numBlocks} KV blocks of ` +
@@ -118,16 +127,17 @@ export class Scheduler {
 
   /** Ends a sequence now and frees what it holds; siblings that are not born yet end with it. Safe at any time. */
   abort(sequence: Sequence): void {
-    if (sequence.status === "waiting") this.#waiting.remove(sequence);
-    if (sequence.status === "running") this.#stopRunning(sequence, sequence.archive !== null);
-    sequence.status = "finished";
-    for (const sibling of sequence.siblings) sibling.status = "finished";
-    if (this.#running.length === 0 && this.#waiting.length === 0) this.#unsaved.giveUpAll();
+    for (const one of sequence.beams?.live ?? [sequence, ...sequence.siblings]) {
+      if (one.status === "waiting") this.#waiting.remove(one);
+      if (one.status === "running") this.#running.stop(one, one.archive === null ? null : this.stats.numSteps);
+      one.status = "finished";
+    }
+    if (this.running.length === 0 && this.#waiting.length === 0) this.#unsaved.giveUpAll();
   }
 
   /** May its owner restore what its archive has? */
   isRestoreDue(sequence: Sequence): boolean {
-    return this.#running.length < this.numRunningMax && this.#admission.isRestoreDue(sequence);
+    return this.#running.numPlacesFree > 0 && this.#admission.isRestoreDue(sequence);
   }
 
   /** These blocks, a chain from its beginning, are archived. */
@@ -199,7 +209,7 @@ export class Scheduler {
    */
   lose(plan: StepPlan, error: unknown): void {
     for (const sequence of plan.sequences) if (++sequence.numCrashes > CRASHES_MAX) this.fail(sequence, error);
-    while (this.#running.length > 0) this.#requeueLast();
+    while (this.running.length > 0) this.#running.requeueLast();
     this.#unsaved.giveUpAll();
     this.#blocks.forgetContent();
     this.#sparePlans.push(plan);
@@ -207,23 +217,35 @@ export class Scheduler {
 
   /** Throws where the scheduler's and the blocks' states disagree. For tests. */
   checkInvariants(): void {
-    const [running, waiting, unsaved] = [this.#running, this.#waiting, this.#unsaved];
+    const { running } = this;
+    const [waiting, unsaved] = [this.#waiting, this.#unsaved];
     checkSchedulerInvariants({ blocks: this.#blocks, running, numRunningMax: this.numRunningMax, waiting, unsaved });
   }
 
   #scheduleDecodes(plan: StepPlan): void {
     // The victims of a preemption are taken from the end, so never from those already planned.
-    for (let i = 0; i < this.#running.length; i++) {
-      const sequence = this.#running[i]!;
+    for (let i = 0; i < this.running.length; i++) {
+      const sequence = this.running[i]!;
       if (sequence.numRemaining > 1) continue;
-      while (sequence.status === "running" && !this.#prepareWrite(plan, sequence, 1)) this.#makeRoom();
+      const { beams } = sequence;
+      if (beams === null)
+        while (sequence.status === "running" && !this.#prepareWrite(plan, sequence, 1)) this.#makeRoom();
+      else if (sequence === beams.root) this.#prepareBeams(plan, beams);
       if (sequence.status === "running") plan.add(sequence, 1);
     }
   }
 
+  /** With the root that of all beams: none of them may be preempted when others of them are planned already. */
+  #prepareBeams(plan: StepPlan, beams: BeamGroup): void {
+    const { root } = beams;
+    const copies: BlockCopy[] = [];
+    while (root.status === "running" && !beams.prepareWrite(this.#blocks, copies)) this.#makeRoom();
+    if (root.status === "running") plan.batch.copies.push(...copies);
+  }
+
   #schedulePrefills(plan: StepPlan, numDecodes: number): void {
-    for (let i = 0; i < this.#running.length; i++) {
-      const sequence = this.#running[i]!;
+    for (let i = 0; i < this.running.length; i++) {
+      const sequence = this.running[i]!;
       if (sequence.numRemaining === 1) continue;
       const numTokens = Math.min(sequence.numRemaining, this.#numPrefillLeft(plan, numDecodes));
       if (numTokens === 0) return;
@@ -232,11 +254,11 @@ export class Scheduler {
   }
 
   #admit(plan: StepPlan, numDecodes: number): void {
-    while (this.#running.length < this.numRunningMax) {
+    while (true) {
       const sequence = this.#waiting.first;
       const numLeft = this.#numPrefillLeft(plan, numDecodes);
-      if (sequence === null || numLeft === 0) return;
-      if (this.#running.length > 0 && (isSuspect(sequence) || this.#running.some(isSuspect))) return;
+      if (sequence === null || numLeft === 0 || sequence.numPlaces > this.#running.numPlacesFree) return;
+      if (this.running.length > 0 && (isSuspect(sequence) || this.running.some(isSuspect))) return;
       const match = this.#admission.admit(sequence);
       if (match === null) return;
       this.#waiting.remove(sequence);
@@ -249,7 +271,7 @@ export class Scheduler {
     sequence.table = this.#blocks.open(sequence.cacheSalt, match);
     sequence.numComputed = match.numBlocks * this.#blocks.blockTokens + this.#blocks.takeTail(sequence.table, match);
     sequence.status = "running";
-    this.#running.push(sequence);
+    this.#running.sequences.push(sequence);
     this.#prepareWrite(plan, sequence, sequence.numRemaining);
     if (sequence.numCachedTokens === null) {
       sequence.numCachedTokens = sequence.numComputed;
@@ -269,9 +291,13 @@ export class Scheduler {
       sequence.listener.promptScored(++sequence.numScored, rows[row]!);
     }
     if (sequence.numRemaining > 0) return;
+    if (sequence.beams !== null) {
+      this.#advanceBeams(sequence.beams, rows[firstSample]!);
+      return;
+    }
     const siblings = sequence.siblings;
     // Before the first choice is accepted: it may end with its first token and give the prompt's blocks back.
-    if (siblings.length > 0) this.#fork(sequence);
+    if (siblings.length > 0) this.#running.fork(sequence);
     this.#accept(sequence, isSampled ? rows[firstSample]! : null);
     for (let i = 0; i < siblings.length; i++) {
       this.#accept(siblings[i]!, isSampled ? rows[firstSample + 1 + i]! : null);
@@ -301,26 +327,11 @@ export class Scheduler {
     return numAccepted;
   }
 
-  /** The siblings of a computed prompt begin: with its blocks where there is a place, else at the head of the queue. */
-  #fork(sequence: Sequence): void {
-    const siblings = sequence.siblings;
-    sequence.siblings = [];
-    const homeless: Sequence[] = [];
-    for (const sibling of siblings) {
-      if (sibling.status === "finished") continue;
-      sibling.numScored = sequence.numScored;
-      sibling.numCachedTokens = 0;
-      if (this.#running.length < this.numRunningMax) {
-        sibling.table = this.#blocks.fork(sequence.table!);
-        sibling.numComputed = sequence.numComputed;
-        sibling.status = "running";
-        this.#running.push(sibling);
-      } else {
-        sibling.status = "waiting";
-        homeless.push(sibling);
-      }
-    }
-    for (const sibling of homeless.reverse()) this.#waiting.pushFront(sibling);
+  /** A search goes on when the rows of all its beams are here: they are always of one step. */
+  #advanceBeams(group: BeamGroup, row: RowResult): void {
+    if (!group.take(row) || this.#running.goOn(group)) return;
+    this.abort(group.root);
+    group.end();
   }
 
   /** The row of the last known token is here. @param row null where no token was wanted (`maxTokens` 0) */
@@ -364,25 +375,8 @@ export class Scheduler {
   }
 
   #preemptLast(): void {
-    this.#requeueLast();
+    this.#running.requeueLast();
     this.stats.numPreemptions++;
-  }
-
-  #requeueLast(): void {
-    const sequence = this.#running[this.#running.length - 1]!;
-    this.#stopRunning(sequence);
-    sequence.status = "waiting";
-    sequence.awaitRestore();
-    this.#waiting.pushFront(sequence);
-  }
-
-  #stopRunning(sequence: Sequence, isToBeSaved = false): void {
-    this.#running.splice(this.#running.lastIndexOf(sequence), 1);
-    this.#blocks.keepTail(sequence.table!, sequence, sequence.numComputed);
-    if (isToBeSaved) this.#unsaved.hold(sequence.table!, this.stats.numSteps);
-    else this.#blocks.release(sequence.table!);
-    sequence.table = null;
-    sequence.numComputed = 0;
   }
 }
 

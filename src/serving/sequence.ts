@@ -10,6 +10,7 @@
 
 import type { SamplingParams } from "../protocol/generate.ts";
 import type { RowOutput, RowResult, RowSample, StepSequence } from "./backend.ts";
+import type { BeamGroup } from "./beam-group.ts";
 import type { BlockTable } from "./block-table.ts";
 import type { KvSource } from "./kv-archive.ts";
 
@@ -52,9 +53,11 @@ export interface SequenceOptions {
   archive?: KvSource;
   /** Further samples of the same prompt. They are not added to the scheduler themselves. */
   siblings?: Sequence[];
+  /** It is a beam of this search: the group says which tokens it has. */
+  beams?: BeamGroup;
 }
 
-/** "unborn": a sibling whose prompt is still being computed. */
+/** "unborn": a sibling whose prompt is still being computed, or a beam that no candidate goes on in. */
 export type SequenceStatus = "unborn" | "waiting" | "running" | "finished";
 
 export class Sequence {
@@ -67,6 +70,7 @@ export class Sequence {
   readonly priority: number;
   readonly listener: SequenceListener;
   readonly archive: KvSource | null;
+  readonly beams: BeamGroup | null;
   siblings: Sequence[];
 
   status: SequenceStatus = "waiting";
@@ -110,6 +114,7 @@ export class Sequence {
     this.priority = options.priority ?? 0;
     this.listener = options.listener;
     this.archive = options.archive ?? null;
+    this.beams = options.beams ?? null;
     this.awaitRestore();
     this.siblings = options.siblings ?? [];
     for (const sibling of this.siblings) sibling.status = "unborn";
@@ -137,6 +142,12 @@ export class Sequence {
   /** Most tokens (prompt and output) it can ever have. */
   get numTokensMax(): number {
     return this.promptTokens.length + this.maxTokens;
+  }
+
+  /** Places among those who run that are taken or kept for it. The first beam has those of all. */
+  get numPlaces(): number {
+    if (this.beams === null) return 1;
+    return this === this.beams.root ? this.beams.width : 0;
   }
 
   /** How far the prefix cache may be used: the last token is always computed, and so is every row yet to be scored. */

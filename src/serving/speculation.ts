@@ -136,8 +136,8 @@ export class Speculation {
   }
 
   #draftsOf(sequence: Sequence, costs: DraftCosts, numRoom: number): readonly number[] {
-    // The first token of a sequence is not sampled behind drafts: parallel samples fork there.
-    if (sequence.outputTokens.length === 0) return [];
+    // The first token of a sequence is not sampled behind drafts: parallel samples fork there. Beams fork at every token.
+    if (sequence.outputTokens.length === 0 || sequence.beams !== null) return [];
     let track = this.#tracks.get(sequence);
     if (track === undefined) {
       track = { drafter: this.#createDrafter(sequence), state: INITIAL_DRAFT_STATE, proposal: null, costs };

@@ -261,6 +261,7 @@ async function saidByCpu(prompts: string[]): Promise<string[]> {
       model: "tiny",
       prompts: [{ kind: "chat", messages: [{ role: "user", content }] }],
       n: 1,
+      beams: null,
       sampling: GREEDY,
       maxTokens: 12,
       stopStrings: [],

@@ -96,6 +96,7 @@ test("what may wait is bounded: the next is told to come back, from a session an
       model: MODEL,
       prompts: [{ kind: "text", text: "held" }],
       n: 1,
+      beams: null,
       sampling: {
         ...{ temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0 },
         ...{ frequencyPenalty: 0, logitBias: [], seed: 1 },

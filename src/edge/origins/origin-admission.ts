@@ -110,6 +110,7 @@ async function withPrompt(
     model,
     prompts: [{ kind: "chat", messages: [...messages] }],
     n: 1,
+    beams: null,
     echo: false,
     maxTokens: maxTokens === null ? null : Math.max(maxTokens - numKnownTokens, 1),
     cacheSalt: await hashed(salt),

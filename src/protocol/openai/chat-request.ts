@@ -8,6 +8,7 @@ import { invalidRequest, unsupportedParameter } from "../errors.ts";
 import type { Prompt } from "../generate.ts";
 import { CHOICES_PER_PROMPT_MAX, MODEL_NAME_CHARS_MAX, TOP_LOGPROBS_MAX } from "../limits.ts";
 import type { WireRequest } from "../wire-request.ts";
+import { beamShape, beamsOf } from "./beam-fields.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
 import { decodeMessages, messageSchema } from "./messages.ts";
 import { refuseUnsupported } from "./unsupported.ts";
@@ -22,6 +23,7 @@ export const chatLogprobsShape = {
 const chatFieldsSchema = z.object({
   ...generationShape,
   ...chatLogprobsShape,
+  ...beamShape,
   model: z.string().min(1).max(MODEL_NAME_CHARS_MAX),
   n: z.int().min(1).max(CHOICES_PER_PROMPT_MAX).nullish(),
   /** vLLM's: the last message is the beginning of the answer, which goes on from there. */
@@ -38,12 +40,14 @@ export function decodeChatRequest(body: unknown, requestId: string): WireRequest
   refuseUnsupported(raw, "chat");
   checkFieldCounts(raw);
   const fields = validate(chatFieldsSchema, raw);
+  const n = fields.n ?? 1;
   return {
     generate: {
       requestId,
       model: fields.model,
       prompts: [promptOf(raw.messages, fields)],
-      n: fields.n ?? 1,
+      n,
+      beams: beamsOf(fields, n),
       ...generationOf(fields, null),
       logprobs: chatLogprobsOf(fields),
       echo: false,

@@ -17,6 +17,7 @@ import {
   TOKEN_ID_MAX,
 } from "../limits.ts";
 import type { WireRequest } from "../wire-request.ts";
+import { beamShape, beamsOf } from "./beam-fields.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 import { checkCount, dotted, quote, validate, validateObject } from "./validate.ts";
@@ -31,8 +32,7 @@ const completionFieldsSchema = z.object({
   ...generationShape,
   model: z.string().min(1).max(MODEL_NAME_CHARS_MAX),
   n: z.int().min(1).max(CHOICES_PER_PROMPT_MAX).nullish(),
-  /** Accepted where it equals `n`: there is no search among more candidates. */
-  best_of: z.int().min(0).nullish(),
+  ...beamShape,
   echo: z.boolean().nullish(),
   logprobs: z.int().min(0).max(COMPLETION_LOGPROBS_MAX).nullish(),
 });
@@ -54,13 +54,15 @@ export function decodeCompletionRequest(body: unknown, requestId: string): WireR
   const fields = validate(completionFieldsSchema, raw);
   const prompts = decodePrompts(raw.prompt);
   const n = fields.n ?? 1;
-  checkCandidates(prompts.length, n, fields.best_of ?? n);
+  const beams = beamsOf(fields, n);
+  checkChoices(prompts.length, beams?.width ?? n);
   return {
     generate: {
       requestId,
       model: fields.model,
       prompts,
       n,
+      beams,
       ...generationOf(fields, COMPLETION_MAX_TOKENS_DEFAULT),
       logprobs: fields.logprobs ?? null,
       echo: fields.echo ?? false,
@@ -70,20 +72,13 @@ export function decodeCompletionRequest(body: unknown, requestId: string): WireR
   };
 }
 
-function checkCandidates(numPrompts: number, n: number, bestOf: number): void {
-  if (bestOf !== n) {
-    throw invalidRequest(
-      `'best_of' is ${bestOf}, but only best_of = n (here ${n}) is supported. Leave it out.`,
-      "best_of",
-      "unsupported_parameter",
-    );
-  }
-  if (numPrompts * n > CHOICES_MAX) {
-    throw invalidRequest(
-      `${numPrompts} prompts with n = ${n} make ${numPrompts * n} choices; the limit is ${CHOICES_MAX}.`,
-      "n",
-    );
-  }
+/** @param n choices of each prompt, or beams */
+function checkChoices(numPrompts: number, n: number): void {
+  if (numPrompts * n <= CHOICES_MAX) return;
+  throw invalidRequest(
+    `${numPrompts} prompts with n = ${n} make ${numPrompts * n} choices; the limit is ${CHOICES_MAX}.`,
+    "n",
+  );
 }
 
 const WANTED = "a text, a list of texts, a list of token ids, or a list of lists of token ids";

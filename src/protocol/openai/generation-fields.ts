@@ -70,7 +70,7 @@ export function checkFieldCounts(body: object): void {
   checkCount(fields.logit_bias, LOGIT_BIAS_ENTRIES_MAX, ["logit_bias"]);
 }
 
-type SharedFields = Omit<GenerateRequest, "requestId" | "model" | "prompts" | "n" | "logprobs" | "echo">;
+type SharedFields = Omit<GenerateRequest, "requestId" | "model" | "prompts" | "n" | "beams" | "logprobs" | "echo">;
 
 /** @param maxTokensDefault for a request that names no limit; null = whatever the context leaves */
 export function generationOf(fields: GenerationFields, maxTokensDefault: number | null): SharedFields {

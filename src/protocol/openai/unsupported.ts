@@ -38,9 +38,9 @@ const FIELDS: readonly UnsupportedField[] = [
   { field: "audio", endpoints: CHAT },
   { field: "web_search_options", endpoints: CHAT },
   { field: "store", neutral: [false], endpoints: CHAT },
-  // Search among candidates. `best_of` may repeat `n`, which the completions decoder checks.
-  { field: "use_beam_search", neutral: [false] },
-  { field: "best_of", neutral: [1], endpoints: CHAT },
+  // Search among candidates.
+  { field: "use_beam_search", neutral: [false], endpoints: ["sessions"] },
+  { field: "best_of", neutral: [1], endpoints: ["sessions"] },
   // What may be sampled, and when it ends.
   { field: "min_tokens", neutral: [0] },
   { field: "allowed_token_ids" },

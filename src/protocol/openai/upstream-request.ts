@@ -5,6 +5,7 @@
  * Only what asks for something is written: a field beyond OpenAI's (vLLM's `top_k`, `min_p` …) reaches servers that
  * refuse unknown fields only where the client sent it. The answer is always streamed.
  */
+import { unsupportedParameter } from "../errors.ts";
 import type { GenerateRequest, Prompt } from "../generate.ts";
 
 export interface UpstreamRequestOptions {
@@ -55,6 +56,8 @@ const STREAM = { stream: true, stream_options: { include_usage: true } };
 
 function generationFields(request: GenerateRequest, { knowsCacheSalt }: UpstreamRequestOptions) {
   const { sampling, maxTokens, stopStrings, stopTokenIds, n } = request;
+  // An origin is asked for a stream, and beam search has none.
+  if (request.beams !== null) throw unsupportedParameter("use_beam_search", [false]);
   return {
     temperature: sampling.temperature,
     ...(sampling.topP !== 1 && { top_p: sampling.topP }),

@@ -21,6 +21,7 @@ test("saving beside a stream that makes no step ends with what it may move, and 
       model: MODEL,
       prompts: [{ kind: "chat", messages: [{ role: "user", content }] }],
       n: 1,
+      beams: null,
       echo: false,
       sampling: { ...GREEDY, seed: 1 },
       maxTokens,

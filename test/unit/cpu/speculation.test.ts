@@ -72,6 +72,7 @@ function ask(model: ServedModel, { sampling, messages, n = 1, maxTokens = 60, tr
     model: "model",
     prompts: [{ kind: "chat", messages }],
     n,
+    beams: null,
     sampling: { ...GREEDY, seed: 7, ...sampling },
     maxTokens,
     stopStrings: [],

@@ -14,6 +14,7 @@ test("the smallest request gets OpenAI's defaults", () => {
       model: "m",
       prompts: [{ kind: "chat", messages: [USER] }],
       n: 1,
+      beams: null,
       sampling: {
         temperature: 1,
         topK: 0,
@@ -167,8 +168,6 @@ test.each([
   ["audio", { voice: "x" }],
   ["web_search_options", {}],
   ["store", true],
-  ["use_beam_search", true],
-  ["best_of", 2],
   ["min_tokens", 1],
   ["allowed_token_ids", [1]],
   ["bad_words", ["x"]],

@@ -16,7 +16,8 @@ const DECODERS: [string, (body: unknown) => void][] = [
   ["completions", (body) => checkRequest(decodeCompletionRequest(body, "r").generate)],
   [
     "session messages",
-    (body) => checkRequest({ prompts: [], n: 1, echo: false, ...decodeSessionMessage(body, "r").generate }),
+    (body) =>
+      checkRequest({ prompts: [], n: 1, beams: null, echo: false, ...decodeSessionMessage(body, "r").generate }),
   ],
   ["sessions", (body) => void decodeSessionInit(body)],
 ];

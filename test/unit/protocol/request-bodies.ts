@@ -35,6 +35,9 @@ const FIELDS: Record<string, fc.Arbitrary<unknown>> = {
   stop: fc.oneof(fc.string(), fc.array(fc.string()), value),
   logit_bias: fc.oneof(fc.dictionary(fc.nat().map(String), fc.integer({ min: -120, max: 120 })), value),
   stream: fc.oneof(fc.boolean(), value),
+  use_beam_search: fc.oneof(fc.boolean(), value),
+  early_stopping: fc.oneof(fc.constantFrom(true, "never"), value),
+  length_penalty: fc.oneof(fc.double({ min: -10, max: 10, noNaN: true }), value),
   stream_options: fc.oneof(fc.record({ include_usage: fc.boolean() }), value),
   temperature: fc.oneof(fc.double({ min: 0, max: 2, noNaN: true }), value),
   logprobs: fc.oneof(fc.boolean(), fc.nat(6), value),
@@ -63,6 +66,7 @@ export const requestBodies: fc.Arbitrary<object> = CHOSEN.chain((names) =>
 export function checkRequest(request: Omit<GenerateRequest, "requestId" | "model">): void {
   const { sampling } = request;
   expect(request.n).toBeGreaterThanOrEqual(1);
+  expect(request.beams?.width ?? request.n).toBeGreaterThanOrEqual(request.n);
   for (const [name, value] of Object.entries(sampling)) {
     if (name !== "logitBias" && name !== "seed") expect(Number.isFinite(value)).toBe(true);
   }

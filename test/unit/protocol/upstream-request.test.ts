@@ -55,6 +55,7 @@ const requests = (prompts: fc.Arbitrary<Prompt[]>, logprobsMax: number): fc.Arbi
     model: fc.constant("there"),
     prompts,
     n: fc.integer({ min: 1, max: 3 }),
+    beams: fc.constant(null),
     sampling,
     maxTokens: fc.integer({ min: 0, max: 99 }),
     stopStrings: fc.array(fc.string({ minLength: 1, maxLength: 9 }), { maxLength: 3 }),
@@ -132,4 +133,10 @@ test("a text is echoed here, where only a server can it is asked to", () => {
   const tokens: GenerateRequest = { ...text, prompts: [{ kind: "tokens", tokens: [1, 2] }] };
   expect(encodeUpstreamRequest(tokens, OPTIONS).body).toMatchObject({ echo: true, prompt: [1, 2] });
   expect(echoedTexts(tokens)).toBeNull();
+});
+
+test("a search with beams is refused: it cannot be streamed", () => {
+  const beams = { width: 4, lengthPenalty: 1, stopsEarly: false };
+  const refused = () => encodeUpstreamRequest({ ...PLAIN, beams }, OPTIONS);
+  expect(refused).toThrow(/'use_beam_search' is not supported here/);
 });

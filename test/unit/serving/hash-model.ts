@@ -53,15 +53,21 @@ function draw(state: number, vocabSize: number, sample: NonNullable<RowOutput["s
   return logits.indexOf(Math.max(...logits));
 }
 
+/** Most likely first, ties by lower id. */
+function rankedLogprobs(state: number, vocabSize: number): RowResult["top"] {
+  const logits = logitsOf(state, vocabSize);
+  const logSum = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0));
+  const ranked = Array.from(logits, (logit, token) => ({ token, logprob: logit - logSum }));
+  return ranked.sort((a, b) => b.logprob - a.logprob || a.token - b.token);
+}
+
 function rowOf(state: number, vocabSize: number, output: RowOutput): RowResult {
   const token = output.sample === null ? -1 : draw(state, vocabSize, output.sample);
   if (output.numLogprobs === null) return { token, logprob: null, top: [], logits: null };
-  const logits = logitsOf(state, vocabSize);
-  const logSum = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0));
-  const ranked = Array.from(logits, (logit, id) => ({ token: id, logprob: logit - logSum }));
-  ranked.sort((a, b) => b.logprob - a.logprob || a.token - b.token);
+  const ranked = rankedLogprobs(state, vocabSize);
   const scored = output.scoreToken ?? token;
-  return { token, logprob: logits[scored]! - logSum, top: ranked.slice(0, output.numLogprobs), logits: null };
+  const { logprob } = ranked.find((one) => one.token === scored)!;
+  return { token, logprob, top: ranked.slice(0, output.numLogprobs), logits: null };
 }
 
 /** What one sequence generates with the whole machine to itself and no cache. */
@@ -95,6 +101,13 @@ export function scoreAlone(prompt: readonly number[], vocabSize: number, numLogp
     const output = { row: 0, sample: null, scoreToken: next, numLogprobs, wantLogits: false };
     return rowOf(states[position]!, vocabSize, output);
   });
+}
+
+/** What may follow these tokens, most likely first, without a cache. */
+export function logprobsAlone(tokens: readonly number[], vocabSize: number): RowResult["top"] {
+  const states: number[] = [];
+  for (const [position, token] of tokens.entries()) states.push(stateOf(token, position, (i) => states[i]!));
+  return rankedLogprobs(states.at(-1)!, vocabSize);
 }
 
 export class HashModelBackend implements Backend {

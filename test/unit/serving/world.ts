@@ -55,6 +55,7 @@ export function request(changes: Partial<GenerateRequest> = {}): GenerateRequest
     model: "tiny",
     prompts: [{ kind: "text", text: "hello" }],
     n: 1,
+    beams: null,
     sampling: GREEDY,
     maxTokens: 8,
     stopStrings: [],
