@@ -11,6 +11,8 @@ export type ModelErrorKind =
   | "unsupported_type"
   /** A key or tensor that the architecture needs is not in the file. */
   | "missing"
+  /** Sound, but of another vocabulary than the model that it was to guess for. */
+  | "other_vocabulary"
   /** Sound, but larger than the memory it may take. */
   | "over_budget";
 

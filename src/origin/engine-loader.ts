@@ -10,9 +10,10 @@ import { fileSource } from "../model/source-file.ts";
 import { specFromGguf } from "../model/spec-from-gguf.ts";
 import type { SamplingParams } from "../protocol/generate.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
-import { BackendCrash } from "../serving/backend.ts";
+import { type Backend, BackendCrash } from "../serving/backend.ts";
 import { createLanguageModel, type ServedModel } from "../serving/served-model.ts";
 import { encodeChat, loadText } from "../text/index.ts";
+import { loadDraftBackend } from "./draft-loader.ts";
 import type { EngineConfig, EngineReport } from "./messages.ts";
 
 /** More than take the kernels of a decode, so that both kinds run. */
@@ -48,7 +49,7 @@ export interface EngineLoaderOptions {
  */
 export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineLoaderOptions): Promise<LoadedEngine> {
   const startedAtMs = performance.now();
-  const { modelId, path, software, waitingMax, speculation } = config;
+  const { modelId, path, software, waitingMax, speculation, draftPath } = config;
   const device = await GpuDevice.open({ software });
   const source = fileSource(path);
   const { header, data } = await readGguf(source);
@@ -57,9 +58,13 @@ export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineL
     const { tokenizer, template } = loadText(header, { nowMs: () => Date.now() });
     const info = infoOf(modelId, header, source.sizeBytes);
     const backend = await GpuBackend.load({ device, header, data, spec, options: gpuOptionsOf(config) });
+    const { vocabSize, contextLength } = backend.limits;
+    const target = { tokenizer, vocabSize, contextLength };
+    const draft = draftPath === null ? null : await loadDraftBackend({ path: draftPath, config, target });
     const model = createLanguageModel({
       id: modelId,
       backend,
+      ...(draft !== null && { draftBackend: draft }),
       tokenizer,
       encodeChat: (messages, transcript) =>
         encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
@@ -68,11 +73,13 @@ export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineL
       limits: { numWaitingMax: waitingMax, speculation },
       onCrash,
       onFault: (error, requestIds) => {
-        if (!(error instanceof BackendCrash)) log(`A step of '${modelId}' failed for ${requestIds}`, error);
+        if (requestIds.length === 0) log(`The draft model of '${modelId}' failed; nothing is guessed any more`, error);
+        else if (!(error instanceof BackendCrash)) log(`A step of '${modelId}' failed for ${requestIds}`, error);
       },
     });
     await warmUp(model);
-    const { limits, memory, name: engine, adapter } = backend;
+    const { limits, name: engine, adapter } = backend;
+    const memory = draft === null ? backend.memory : sumOf(backend.memory, draft.memory);
     const report: EngineReport = {
       info: { ...info, contextLength: model.contextLength },
       engine,
@@ -115,6 +122,14 @@ async function warmUp(model: ServedModel): Promise<void> {
   for (let event = await generation.next(); event !== null; event = await generation.next()) {
     if (event.type === "error") throw new Error(`The model does not compute: ${event.message}`);
   }
+}
+
+function sumOf(a: Backend["memory"], b: Backend["memory"]): Backend["memory"] {
+  return {
+    weightsBytes: a.weightsBytes + b.weightsBytes,
+    kvBytes: a.kvBytes + b.kvBytes,
+    scratchBytes: a.scratchBytes + b.scratchBytes,
+  };
 }
 
 function gpuOptionsOf({ contextLength, kvBytes, kvPrecision, batchTokensMax, runningMax }: EngineConfig): GpuOptions {

@@ -28,6 +28,8 @@ export interface EngineConfig {
   /** Most sequences that wait beyond those that run. */
   waitingMax: number;
   speculation: SpeculationOption;
+  /** Of a smaller model that guesses for this one. */
+  draftPath: string | null;
 }
 
 export type ToEngine =

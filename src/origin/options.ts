@@ -29,6 +29,7 @@ Serves models from a GPU with the same API as the Worker, without sessions, on h
   --max-running N      most sequences at once, for each model (default: 64)
   --max-waiting N      most that wait for a place, more get 429 (default: ${WAITING_MAX})
   --drafts N           most tokens that a decode guesses ahead, 1 to ${NUM_DRAFTS_MAX} (default: none)
+  --draft-model FILE   a smaller model of the same vocabulary that guesses (default: what the text itself repeats)
   --drain-seconds N    how long running answers may take after SIGTERM (default: ${DRAIN_S})
   --verbose            a line for every request
   --help               this text
@@ -65,6 +66,7 @@ const OPTIONS = {
   "max-running": { type: "string" },
   "max-waiting": { type: "string" },
   drafts: { type: "string" },
+  "draft-model": { type: "string" },
   "drain-seconds": { type: "string" },
   verbose: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
@@ -80,6 +82,13 @@ export function parseOptions(args: string[], env: Readonly<Record<string, string
     throw new UsageError(`--kv-precision is '${kvPrecision}'; it must be f16 or int8.`);
   }
   const maxDrafts = count("--drafts", values.drafts, 1, NUM_DRAFTS_MAX);
+  const draftPath = values["draft-model"] ?? null;
+  if (draftPath !== null && maxDrafts === null) {
+    throw new UsageError("--draft-model says what guesses, but not how far. Say --drafts N, too.");
+  }
+  if (draftPath !== null && values.model.length > 1) {
+    throw new UsageError(`--draft-model guesses for one model, but there are ${values.model.length}.`);
+  }
   const limits = {
     software: values.software,
     contextLength: count("--context", values.context, 1),
@@ -89,6 +98,7 @@ export function parseOptions(args: string[], env: Readonly<Record<string, string
     runningMax: count("--max-running", values["max-running"], 1),
     waitingMax: count("--max-waiting", values["max-waiting"], 0) ?? WAITING_MAX,
     speculation: maxDrafts === null ? "off" : { maxDrafts },
+    draftPath,
   } as const;
   const engines = values.model.map((text) => ({ ...modelOf(text), ...limits }));
   const names = engines.map(({ modelId }) => modelId);

@@ -1,7 +1,7 @@
 /**
  * Speculation's guesser: what might come next, at a price far below a step of the model. A wrong guess costs time and
- * never changes the text, because every draft is verified (`speculation.ts`). Today's drafter is `PromptLookupDrafter`;
- * a small draft model beside a large one would be another.
+ * never changes the text, because every draft is verified (`speculation.ts`). There are
+ * `PromptLookupDrafter`, which needs no model, and `DraftModel`, a small one beside a large one.
  */
 import type { TokenSource } from "./block-manager.ts";
 

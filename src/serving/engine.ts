@@ -10,13 +10,14 @@
 import { overloaded } from "../protocol/errors.ts";
 import { type Backend, BackendCrash, type BackendLimits, type MaybePromise, type StepResult } from "./backend.ts";
 import { BlockManager } from "./block-manager.ts";
+import { DraftModel } from "./draft-model.ts";
 import type { Drafter } from "./drafter.ts";
 import { type KvSink, restoreBlocks, type SaveProgress, saveBlocks } from "./kv-archive.ts";
 import type { EngineStats } from "./language-model.ts";
 import { PromptLookupDrafter } from "./prompt-lookup.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
-import { type SpeculationOption, speculationSettings } from "./speculation.ts";
+import { NUM_DRAFTING_MAX, type SpeculationOption, speculationSettings } from "./speculation.ts";
 import type { StepPlan } from "./step-plan.ts";
 
 /**
@@ -54,7 +55,9 @@ export interface EngineOptions {
   onCrash: (error: BackendCrash) => void;
   /** For the log: a step failed, with the requests that were in it. The clients only see a request id. */
   onFault?: (error: unknown, requestIds: string[]) => void;
-  /** Where drafts come from. Default: look-up in the sequence's own tokens. */
+  /** A smaller model of the same vocabulary that drafts for this one; its owner disposes of it. */
+  draftBackend?: Backend;
+  /** Where drafts come from. Default: the draft model, or else look-up in the sequence's own tokens. */
   createDrafter?: (sequence: Sequence) => Drafter;
 }
 
@@ -65,6 +68,7 @@ export class Engine {
   readonly #options: EngineOptions;
   readonly #blocks: BlockManager;
   readonly #scheduler: Scheduler;
+  readonly #draftModel: DraftModel | null;
   /** null = dead, waiting for `replaceBackend`. */
   #backend: Backend | null;
   #inFlight: Promise<boolean> | null = null;
@@ -86,6 +90,7 @@ export class Engine {
       blockTokens: backend.limits.blockTokens,
       prefixCache: limits.prefixCache ?? true,
     });
+    this.#draftModel = this.#openDraftModel();
     const tokenBudget = Math.min(limits.tokenBudget ?? Number.POSITIVE_INFINITY, backend.limits.maxBatchTokens);
     this.#scheduler = new Scheduler(this.#blocks, {
       tokenBudget,
@@ -93,7 +98,7 @@ export class Engine {
       numRunningMax: Math.min(limits.numRunningMax ?? Number.POSITIVE_INFINITY, backend.limits.maxBatchSequences),
       vocabSize: backend.limits.vocabSize,
       speculation: speculationSettings(limits.speculation ?? "auto", backend.rowCost),
-      createDrafter: options.createDrafter ?? (() => new PromptLookupDrafter()),
+      createDrafter: options.createDrafter ?? ((sequence) => this.#drafterOf(sequence)),
     });
     const movedTokens = limits.movedTokensPerStep ?? MOVED_TOKENS_PER_STEP;
     this.#numBlocksMovedMax = Math.max(1, Math.floor(movedTokens / backend.limits.blockTokens));
@@ -144,6 +149,14 @@ export class Engine {
    */
   step(): MaybePromise<boolean> {
     if (this.#inFlight !== null) return this.#inFlight;
+    if (this.#backend === null) return false;
+    const drafting = this.#draftModel?.prepare(this.#scheduler.draftDemands);
+    if (!(drafting instanceof Promise)) return this.#stepDrafted();
+    this.#inFlight = drafting.then(() => this.#land(() => this.#stepDrafted()));
+    return this.#inFlight;
+  }
+
+  #stepDrafted(): MaybePromise<boolean> {
     if (this.#backend === null) return false;
     const plan = this.#scheduler.schedule();
     if (plan === null) return this.#scheduler.awaitsRestore;
@@ -256,7 +269,19 @@ export class Engine {
     return this.#numBlocksMovedMax * IDLE_FACTOR;
   }
 
-  #land(finish: () => boolean): boolean {
+  #openDraftModel(): DraftModel | null {
+    const { draftBackend, backend, onFault } = this.#options;
+    if (draftBackend === undefined) return null;
+    const [wanted, given] = [backend.limits.vocabSize, draftBackend.limits.vocabSize];
+    if (given !== wanted) throw new Error(`The draft model knows ${given} tokens, the model ${wanted}.`);
+    return new DraftModel(draftBackend, NUM_DRAFTING_MAX, (error) => onFault?.(error, []));
+  }
+
+  #drafterOf(sequence: Sequence): Drafter {
+    return this.#draftModel?.drafterOf(sequence) ?? new PromptLookupDrafter();
+  }
+
+  #land<T>(finish: () => T): T {
     this.#inFlight = null;
     return finish();
   }

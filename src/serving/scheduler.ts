@@ -24,6 +24,7 @@ import { Admission } from "./admission.ts";
 import type { BlockCopy, RowResult, StepResult } from "./backend.ts";
 import type { BeamGroup } from "./beam-group.ts";
 import type { BlockManager, PrefixMatch } from "./block-manager.ts";
+import type { DraftDemand } from "./draft-model.ts";
 import type { Drafter } from "./drafter.ts";
 import { RunningSet } from "./running-set.ts";
 import { checkSchedulerInvariants } from "./scheduler-invariants.ts";
@@ -107,6 +108,11 @@ export class Scheduler {
   /** Is the head of the queue waited for, because its blocks are being restored? */
   get awaitsRestore(): boolean {
     return this.#waiting.first?.needsRestore === true;
+  }
+
+  /** What the next step would ask drafters for, were it planned now. */
+  get draftDemands(): DraftDemand[] {
+    return this.#speculation?.demandsOf(this.running) ?? [];
   }
 
   /** Throws for a sequence that the pool could not hold even alone. */

@@ -222,6 +222,12 @@ export class Sequence {
     return step;
   }
 
+  /** How its next token would be drawn, had these been generated. */
+  sampleAfter(drafts: readonly number[]): RowSample {
+    const outputTokens = [...this.outputTokens, ...drafts];
+    return { ...this.#sample, rngCounter: outputTokens.length, outputTokens };
+  }
+
   #sampleRow(row: number): RowOutput {
     return { row, sample: this.#sample, scoreToken: null, numLogprobs: this.#numLogprobs, wantLogits: false };
   }

@@ -17,6 +17,8 @@ import { randomLanes, seedLanes } from "./rng-key.ts";
 export interface LanguageModelOptions {
   id: string;
   backend: Backend;
+  /** See `EngineOptions`. */
+  draftBackend?: Backend;
   tokenizer: Tokenizer;
   /** null for a model without a chat format. */
   encodeChat: EncodeChat | null;

@@ -12,6 +12,7 @@
  */
 import type { RowResult } from "./backend.ts";
 import type { BlockManager } from "./block-manager.ts";
+import type { DraftDemand } from "./draft-model.ts";
 import {
   afterStep,
   chooseNumDrafts,
@@ -38,7 +39,7 @@ export interface SpeculationSettings {
  * so a draft saves less with each: at a row cost of 1/4 it pays when it is right in 25 % of the cases for one sequence,
  * 40 % for two, 50 % for three, 57 % for four, and it delays the others' tokens.
  */
-const NUM_DRAFTING_MAX = 2;
+export const NUM_DRAFTING_MAX = 2;
 
 /** Where drafts are asked for and the backend does not know: four sequences at 2.3 times the speed of one. */
 const ROW_COST_ASSUMED = 0.25;
@@ -78,6 +79,19 @@ export class Speculation {
     this.#blocks = blocks;
     this.#settings = settings;
     this.#createDrafter = createDrafter;
+  }
+
+  /** What drafters would be asked for in a step of these, for those who need time before. */
+  demandsOf(running: readonly Sequence[]): DraftDemand[] {
+    const numSequences = running.length;
+    // A step with a piece of a prompt carries no drafts.
+    if (numSequences > NUM_DRAFTING_MAX || running.some(({ numRemaining }) => numRemaining !== 1)) return [];
+    const costs = { rowCost: this.#settings.rowCost, numSequences };
+    return running.flatMap((sequence) => {
+      const numRoom = this.#roomOf(sequence);
+      if (numRoom < 1 || !canDraft(sequence)) return [];
+      return [{ sequence, numTokens: chooseNumDrafts(this.#trackOf(sequence, costs).state, costs, numRoom) + 1 }];
+    });
   }
 
   /**
@@ -136,17 +150,26 @@ export class Speculation {
   }
 
   #draftsOf(sequence: Sequence, costs: DraftCosts, numRoom: number): readonly number[] {
-    // The first token of a sequence is not sampled behind drafts: parallel samples fork there. Beams fork at every token.
-    if (sequence.outputTokens.length === 0 || sequence.beams !== null) return [];
-    let track = this.#tracks.get(sequence);
-    if (track === undefined) {
-      track = { drafter: this.#createDrafter(sequence), state: INITIAL_DRAFT_STATE, proposal: null, costs };
-      this.#tracks.set(sequence, track);
-    }
+    if (!canDraft(sequence)) return [];
+    const track = this.#trackOf(sequence, costs);
     const numDrafts = chooseNumDrafts(track.state, costs, numRoom);
     track.costs = costs;
     const proposal = track.drafter.propose(sequence, numDrafts + 1);
     track.proposal = proposal;
     return proposal.slice(0, numDrafts);
   }
+
+  #trackOf(sequence: Sequence, costs: DraftCosts): Track {
+    let track = this.#tracks.get(sequence);
+    if (track === undefined) {
+      track = { drafter: this.#createDrafter(sequence), state: INITIAL_DRAFT_STATE, proposal: null, costs };
+      this.#tracks.set(sequence, track);
+    }
+    return track;
+  }
+}
+
+/** The first token of a sequence is not sampled behind drafts: parallel samples fork there. Beams fork at every token. */
+function canDraft({ outputTokens, beams }: Sequence): boolean {
+  return outputTokens.length > 0 && beams === null;
 }

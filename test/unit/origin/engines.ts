@@ -16,6 +16,7 @@ export const CONFIG: EngineConfig = {
   runningMax: null,
   waitingMax: 8,
   speculation: "auto",
+  draftPath: null,
 };
 
 export const REPORT: EngineReport = {

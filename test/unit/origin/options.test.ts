@@ -19,6 +19,8 @@ test("port and key come from the environment, too; drafts are asked for", () => 
   expect(parse("--model a.gguf", env)).toMatchObject({ port: 9000, apiKey: "secret" });
   expect(parse("--model a.gguf --port 0 --api-key other", env)).toMatchObject({ port: 0, apiKey: "other" });
   expect(parse("--model a.gguf --drafts 4").engines[0]!.speculation).toEqual({ maxDrafts: 4 });
+  const drafting = parse("--model a.gguf --drafts 4 --draft-model small.gguf").engines[0];
+  expect(drafting).toMatchObject({ speculation: { maxDrafts: 4 }, draftPath: "small.gguf" });
   expect(parseOptions(["--help"], {})).toBeNull();
 });
 
@@ -29,6 +31,8 @@ test.each([
   ["--model a.gguf --model b/a.gguf --model a=c.gguf", "Two models are called 'a'"],
   ["--model a.gguf --port 70000", "from 0 to 65535"],
   ["--model a.gguf --context 0", "--context is '0'; it must be a whole number of at least 1"],
+  ["--model a.gguf --draft-model b.gguf", "Say --drafts N, too"],
+  ["--model a.gguf --model c.gguf --drafts 2 --draft-model b.gguf", "guesses for one model, but there are 2"],
   ["--model a.gguf --drafts 9", "--drafts is '9'; it must be a whole number from 1 to 8"],
   ["--model a.gguf --kv-precision q4", "must be f16 or int8"],
   ["--model a.gguf --drain-seconds 90000", "from 0 to 3600"],

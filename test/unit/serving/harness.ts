@@ -1,6 +1,6 @@
 /** Drives an engine over the hash model: what was generated, with every invariant checked at every step. */
 
-import type { BackendLimits, RowResult } from "../../../src/serving/backend.ts";
+import type { Backend, BackendLimits, RowResult } from "../../../src/serving/backend.ts";
 import type { Drafter } from "../../../src/serving/drafter.ts";
 import { Engine, type EngineLimits } from "../../../src/serving/engine.ts";
 import { Sequence, type SequenceListener, type SequenceOptions } from "../../../src/serving/sequence.ts";
@@ -72,6 +72,8 @@ export function job(promptTokens: number[], maxTokens: number, options: Partial<
 
 export interface RigOptions {
   createDrafter?: (sequence: Sequence) => Drafter;
+  /** A model that drafts. */
+  draftBackend?: Backend;
   /** What the backend says of itself. */
   rowCost?: number;
 }
@@ -85,12 +87,13 @@ export class Rig {
   constructor(
     limits: Partial<BackendLimits> = {},
     engineLimits: Partial<EngineLimits> = {},
-    { createDrafter, rowCost }: RigOptions = {},
+    { createDrafter, draftBackend, rowCost }: RigOptions = {},
   ) {
     this.backend = new HashModelBackend(limits, rowCost);
     this.engine = new Engine({
       backend: this.backend,
       ...(createDrafter === undefined ? {} : { createDrafter }),
+      ...(draftBackend === undefined ? {} : { draftBackend }),
       limits: { numWaitingMax: 1000, ...engineLimits },
       onCrash: (error) => this.crashes.push(error),
       onFault: (error) => this.faults.push(error),
