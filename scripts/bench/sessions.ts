@@ -24,8 +24,8 @@ first token of each session's next turn is timed: restored from storage, and rec
 together, in turn.
 
   --json FILE     write the results there as well
-  --model FILE    measure the first token of this .gguf model, too, with half as many sessions, 2 at least; "random" = random
-                  weights in the shape of SmolLM2-135M as Q4_0
+  --model FILE    measure the first token of this .gguf model, too, with half as many sessions (two of
+                  SmolLM2-135M take some minutes); "random" = random weights in its shape as Q4_0
   --tokens N      tokens of the history, about (default: 920; the demo's context is 1024)
   --sessions N    sessions of each kind (default: 8)
   --together N    sessions that answer at once (default: 8)
@@ -93,7 +93,7 @@ async function main(): Promise<void> {
     };
   });
   if (larger !== undefined) {
-    const numLarger = Math.max(2, numSessions >> 1);
+    const numLarger = Math.max(1, numSessions >> 1);
     const waits = await inFolder((persistTo) => measureWaits(persistTo, larger, tokens, numLarger));
     results.larger = { ...waits, isRandom: larger.isRandom };
   }
@@ -199,9 +199,9 @@ async function sessionWith(url: string, model: string, numSentences: number): Pr
   return id;
 }
 
-/** Loads the engine and gets its hot functions compiled. */
+/** Loads the engine and gets its hot functions compiled; a larger model has called them often enough after one answer. */
 async function warm(url: string, model: string): Promise<void> {
-  for (let i = 0; i < 3; i++) {
+  for (let i = 0; i < (model === DEMO ? 3 : 1); i++) {
     const messages = [{ role: "user", content: `${i} ${SENTENCE.repeat(20)}` }];
     await (await post(`${url}/v1/chat/completions`, { model, messages, max_tokens: 32 })).text();
   }
