@@ -11,6 +11,8 @@ export type ModelErrorKind =
   | "unsupported_type"
   /** A key or tensor that the architecture needs is not in the file. */
   | "missing"
+  /** An adapter that is not one of this model, or adapts what cannot be. */
+  | "unfit"
   /** Sound, but larger than the memory it may take. */
   | "over_budget";
 
