@@ -99,31 +99,31 @@ function adapters({ dModel, ffnDim, sequences }: BenchSizes) {
   const rank = 16;
   const parts = [0, 1].map((firstColumn) => ({ n: ffnDim, firstColumn, columnStep: 2 }));
   const segment = { rank, scale: 1 };
-  const { segments, hidden, numRows } = planSegments(
+  const { segments, numOwnRows, numRows } = planSegments(
     parts,
     Array.from({ length: sequences }, () => parts.map(() => segment)),
   );
   const { rows, items } = planLora(Array.from({ length: sequences }, (_, i) => i + 1));
   const lists = { items: Uint32Array.from(items), rows: Uint32Array.from(rows), segments };
-  const h = sequences * hidden * 4;
+  const h = sequences * numOwnRows * 4;
   const aBytes = numRows * paddedWidth(dModel) * 2;
   const bBytes = numRows * columnUnits(ffnDim) * 8;
-  return { parts, hidden, lists, h, numItems: items.length / 4, aBytes, bBytes };
+  return { parts, rankMax: rank, numOwnRows, lists, h, numItems: items.length / 4, aBytes, bBytes };
 }
 
 function shrinkCase(device: GpuDevice, sizes: BenchSizes): Promise<BenchCase> {
-  const { parts, hidden, lists, h, numItems, aBytes } = adapters(sizes);
-  const shape = { type: "F16", k: sizes.dModel, numParts: parts.length, hidden } as const;
+  const { parts, rankMax, numOwnRows, lists, h, numItems, aBytes } = adapters(sizes);
+  const shape = { type: "F16", k: sizes.dModel, numParts: parts.length, rankMax } as const;
   const contents = { ...lists, x: sizes.sequences * paddedWidth(shape.k) * 4, quants: aBytes, h };
-  const work = { bytes: aBytes + contents.x, flops: 2 * hidden * shape.k * sizes.sequences };
-  return benchCase(device, loraShrink(shape), contents, shrinkWorkgroups(shape, numItems), work);
+  const work = { bytes: aBytes + contents.x, flops: 2 * numOwnRows * shape.k * sizes.sequences };
+  return benchCase(device, loraShrink(shape), contents, shrinkWorkgroups(numOwnRows, numItems), work);
 }
 
 function expandCase(device: GpuDevice, sizes: BenchSizes): Promise<BenchCase> {
-  const { parts, hidden, lists, h, numItems, bBytes } = adapters(sizes);
-  const shape = { type: "F16", parts, width: 2 * sizes.ffnDim, hidden } as const;
+  const { parts, rankMax, lists, h, numItems, bBytes } = adapters(sizes);
+  const shape = { type: "F16", parts, width: 2 * sizes.ffnDim, rankMax } as const;
   const contents = { ...lists, h, b: bBytes, y: sizes.sequences * shape.width * 4 };
-  const work = { bytes: bBytes + 2 * contents.y, flops: hidden * shape.width * sizes.sequences };
+  const work = { bytes: bBytes + 2 * contents.y, flops: 2 * rankMax * shape.width * sizes.sequences };
   return benchCase(device, loraExpand(shape), contents, expandWorkgroups(shape, numItems), work);
 }
 

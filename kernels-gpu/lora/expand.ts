@@ -15,8 +15,8 @@ export interface ExpandShape {
   parts: readonly LoraPart[];
   /** Of a row of y. */
   width: number;
-  /** Stride of `h`; no projection's rank is more. */
-  hidden: number;
+  /** As that of `shrink.ts`. */
+  rankMax: number;
 }
 
 export type ExpandBinding = "items" | "rows" | "segments" | "h" | "b" | "y";
@@ -24,9 +24,9 @@ export type ExpandBinding = "items" | "rows" | "segments" | "h" | "b" | "y";
 const THREADS = 64;
 
 /** Dispatch `expandWorkgroups`. */
-export function loraExpand({ type, parts, width, hidden }: ExpandShape): Kernel<ExpandBinding> {
+export function loraExpand({ type, parts, width, rankMax }: ExpandShape): Kernel<ExpandBinding> {
   checkSize("an adapter's output", width);
-  checkSize("an adapter's rows", hidden);
+  checkSize("an adapter's rank", rankMax);
   const forTokens = (body: string) => repeat("m", LORA_TOKENS, body);
   const table = parts.map(
     ({ n, firstColumn, columnStep }) => `vec4<u32>(${n}u, ${columnUnits(n)}u, ${firstColumn}u, ${columnStep}u)`,
@@ -40,7 +40,7 @@ export function loraExpand({ type, parts, width, hidden }: ExpandShape): Kernel<
     }`,
   );
   return defineKernel({
-    name: `lora-expand v1 ${type} ${parts.map(({ n }) => n).join("+")}x${hidden}`,
+    name: `lora-expand v1 ${type} ${parts.map(({ n }) => n).join("+")}x${rankMax}`,
     bindings: {
       items: read("array<vec4<u32>>"),
       rows: read("array<u32>"),
@@ -51,7 +51,7 @@ export function loraExpand({ type, parts, width, hidden }: ExpandShape): Kernel<
     },
     body: /* wgsl */ `
 ${unitWgsl(type)}
-var<workgroup> own: array<f32, ${LORA_TOKENS * hidden}>;
+var<workgroup> own: array<f32, ${LORA_TOKENS * rankMax}>;
 
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) index: u32) {
@@ -61,7 +61,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (rank == 0u) { return; }
   for (var i = index; i < ${LORA_TOKENS}u * rank; i += ${THREADS}u) {
     let token = item.y + min(i / rank, item.z - 1u);
-    own[i] = h[token * ${hidden}u + segment.x + i % rank];
+    own[i] = h[token * ${parts.length * rankMax}u + segment.x + i % rank];
   }
   workgroupBarrier();
   // Columns, units of a rank, first column in y, step in y.

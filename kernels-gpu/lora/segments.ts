@@ -32,13 +32,23 @@ export interface LoraSegment {
 /** Units of four columns in a rank of B. */
 export const columnUnits = (n: number): number => Math.ceil(n / 4);
 
+export interface SegmentPlan {
+  segments: Uint32Array<ArrayBuffer>;
+  /** Of A. */
+  numRows: number;
+  /** Rows of A that one adapter has, at the most. */
+  numOwnRows: number;
+  /** Of B. */
+  numUnits: number;
+}
+
 /** @param adapters for each of them, the segment of each part; null = that projection is not adapted */
 export function planSegments(
   parts: readonly LoraPart[],
   adapters: readonly (readonly (LoraSegment | null)[])[],
-): { segments: Uint32Array<ArrayBuffer>; numRows: number; numUnits: number; hidden: number } {
+): SegmentPlan {
   const words: number[] = [];
-  let [numRows, numUnits, hidden] = [0, 0, 0];
+  let [numRows, numUnits, numOwnRows] = [0, 0, 0];
   for (const adapter of adapters) {
     const own: number[] = [];
     let rows = 0;
@@ -50,9 +60,9 @@ export function planSegments(
     }
     words.push(numRows, rows, 0, 0, ...own);
     numRows += rows;
-    hidden = Math.max(hidden, rows);
+    numOwnRows = Math.max(numOwnRows, rows);
   }
-  return { segments: Uint32Array.from(words), numRows, numUnits, hidden };
+  return { segments: Uint32Array.from(words), numRows, numOwnRows, numUnits };
 }
 
 /**

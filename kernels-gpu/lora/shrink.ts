@@ -1,5 +1,5 @@
 /**
- * x · A for the rows of a step that have an adapter: `hidden` numbers at the most for each, which `expand.ts` reads.
+ * x · A for the rows of a step that have an adapter, for all projections of the site: what `expand.ts` reads.
  *
  * A workgroup has 8 groups of 16 lanes; a group computes one row of A for the rows of one item, in the order of `lanes.ts`.
  * So a row of the step has the same bits in whatever item it is.
@@ -17,8 +17,8 @@ export interface ShrinkShape {
   type: LoraType;
   k: number;
   numParts: number;
-  /** Rows of A that one adapter has here, at the most; the stride of `h`. */
-  hidden: number;
+  /** Largest rank of all adapters and sites, so that sites of one shape have one kernel. */
+  rankMax: number;
 }
 
 export type ShrinkBinding = "items" | "rows" | "segments" | "x" | "quants" | "h";
@@ -26,9 +26,9 @@ export type ShrinkBinding = "items" | "rows" | "segments" | "x" | "quants" | "h"
 const GROUPS = 8;
 
 /** Dispatch `shrinkWorkgroups`. `x`: lane-major rows of the step; `h`: rows in the order of `rows`. */
-export function loraShrink({ type, k, numParts, hidden }: ShrinkShape): Kernel<ShrinkBinding> {
+export function loraShrink({ type, k, numParts, rankMax }: ShrinkShape): Kernel<ShrinkBinding> {
   checkSize("an adapter's columns", k);
-  checkSize("an adapter's rows", hidden);
+  checkSize("an adapter's rank", rankMax);
   const chunks = numChunks(k);
   const forTokens = (body: string) => repeat("m", LORA_TOKENS, body);
   const steps = Array.from(
@@ -37,7 +37,7 @@ export function loraShrink({ type, k, numParts, hidden }: ShrinkShape): Kernel<S
       `{ let w = decode_${j}(source); ${forTokens(`sum[m] = dot4(w, x[x_at[m] + at + ${j}u * width], sum[m]);`)} }`,
   );
   return defineKernel({
-    name: `lora-shrink v1 ${type} ${hidden}x${k}`,
+    name: `lora-shrink v1 ${type} ${numParts}x${rankMax}x${k}`,
     bindings: {
       items: read("array<vec4<u32>>"),
       rows: read("array<u32>"),
@@ -76,13 +76,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (lane < item.z && r < segment.y) {
     var total = 0.0;
     for (var i = 0u; i < ${NUM_LANES}u; i++) { total += sums[(group * ${LORA_TOKENS}u + lane) * ${NUM_LANES}u + i]; }
-    h[(item.y + lane) * ${hidden}u + r] = total;
+    h[(item.y + lane) * ${numParts * rankMax}u + r] = total;
   }
 }`,
   });
 }
 
-export const shrinkWorkgroups = ({ hidden }: ShrinkShape, numItems: number): [number, number] => [
-  ceilDiv(hidden, GROUPS),
+/** @param numOwnRows of `planSegments` */
+export const shrinkWorkgroups = (numOwnRows: number, numItems: number): [number, number] => [
+  ceilDiv(numOwnRows, GROUPS),
   numItems,
 ];

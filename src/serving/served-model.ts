@@ -16,6 +16,8 @@ import { randomLanes, seedLanes } from "./rng-key.ts";
 export interface LanguageModelOptions {
   id: string;
   backend: Backend;
+  /** Names of the backend's adapters, in its order: a request whose `model` is one of them runs with it, others do not. */
+  adapters?: readonly string[];
   tokenizer: Tokenizer;
   /** null for a model without a chat format. */
   encodeChat: EncodeChat | null;
@@ -61,6 +63,10 @@ class EngineLanguageModel implements ServedModel {
   readonly #prompts: PromptEncoder;
 
   constructor(options: LanguageModelOptions) {
+    const { adapters = [], backend } = options;
+    if (adapters.length !== backend.limits.numAdapters) {
+      throw new Error(`The backend has ${backend.limits.numAdapters} adapters, and ${adapters.length} are named.`);
+    }
     this.id = options.id;
     this.#options = options;
     this.#engine = new Engine(options);
@@ -89,8 +95,10 @@ class EngineLanguageModel implements ServedModel {
     for (const id of request.stopTokenIds) checkTokenId(id, vocabSize, "stop_token_ids");
     const prompts = request.prompts.map((prompt) => this.#prompts.encode(prompt, options?.transcript));
     const { seed } = request.sampling;
+    const adapter = 1 + (this.#options.adapters?.indexOf(request.model) ?? -1);
     const generation = new TextGeneration({
-      model: this.id,
+      model: adapter === 0 ? this.id : request.model,
+      adapter,
       request,
       prompts,
       generatedTokens: options?.generatedTokens ?? [],

@@ -76,7 +76,9 @@ function packed({ type, k, parts, adapters }: Site) {
 /** @param of the adapter of each row @returns y, row by row, after both kernels */
 async function run(site: Site, x: Float32Array[], y: Float32Array[], of: number[]): Promise<Float32Array[]> {
   const { type, k, width, parts } = site;
-  const { segments, quants, b, hidden } = packed(site);
+  const { segments, quants, b, numOwnRows } = packed(site);
+  const rankMax = 64;
+  const hidden = parts.length * rankMax;
   const plan = planLora(of);
   const numItems = plan.items.length / 4;
   const stride = paddedWidth(k);
@@ -85,15 +87,15 @@ async function run(site: Site, x: Float32Array[], y: Float32Array[], of: number[
   const items = Uint32Array.from([...plan.items, 0xffff, 0xffff, 0xffff, 0xffff]);
   const xs = new Float32Array((x.length + 1) * stride).fill(Number.NaN);
   for (const [i, row] of x.entries()) if (of[i] !== 0) xs.set(toLaneMajor(row), i * stride);
-  const shrink = { type, k, numParts: parts.length, hidden };
+  const shrink = { type, k, numParts: parts.length, rankMax };
   const h = await runKernel(
     device,
     loraShrink(shrink),
     { items, rows, segments, x: xs, quants, h: new Float32Array((rows.length + 1) * hidden).fill(Number.NaN) },
-    shrinkWorkgroups(shrink, numItems),
+    shrinkWorkgroups(numOwnRows, numItems),
     "h",
   );
-  const expand = { type, parts, width, hidden };
+  const expand = { type, parts, width, rankMax };
   const ys = Float32Array.from(y.flatMap((row) => [...row]));
   const inputs = { items, rows, segments, h: new Float32Array(h), b, y: ys };
   const out = new Float32Array(
