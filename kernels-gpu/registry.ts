@@ -2,6 +2,7 @@
  * All kernels by name, each as the function that specialises it. The names of a kernel's buffers are part of its type:
  * `BindingOf<"norm">`, and `GpuDevice.bind` takes exactly those.
  */
+import { activate } from "./activation/activate.ts";
 import { decodeAttention } from "./attention/decode.ts";
 import { mergeAttention } from "./attention/merge.ts";
 import { prefillAttention } from "./attention/prefill.ts";
@@ -9,6 +10,8 @@ import { ropeKv } from "./attention/rope-kv.ts";
 import { copyBlocks } from "./copy/copy-blocks.ts";
 import { embedding } from "./embedding/embedding.ts";
 import type { Kernel } from "./kernel.ts";
+import { loraExpand } from "./lora/expand.ts";
+import { loraShrink } from "./lora/shrink.ts";
 import { gemm } from "./matmul/gemm.ts";
 import { gemmMatrix } from "./matmul/gemm-matrix.ts";
 import { gemv } from "./matmul/gemv.ts";
@@ -25,6 +28,9 @@ export const KERNELS = {
   gemv,
   gemm,
   gemmMatrix,
+  loraShrink,
+  loraExpand,
+  activate,
   ropeKv,
   decodeAttention,
   mergeAttention,

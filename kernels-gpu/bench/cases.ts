@@ -1,5 +1,6 @@
 /** The benchmark's entry of every kernel, at the sizes of one layer. Each is made when its turn comes: memory is finite. */
 import type { GpuDevice } from "../../src/backends/gpu/device.ts";
+import { activate, activateWorkgroups } from "../activation/activate.ts";
 import { decodeAttention } from "../attention/decode.ts";
 import {
   type KvPrecision,
@@ -16,6 +17,9 @@ import type { AttentionShape } from "../attention/tile.ts";
 import { copyBlocks, copyWorkgroups } from "../copy/copy-blocks.ts";
 import { embedding, embeddingWorkgroups } from "../embedding/embedding.ts";
 import { numChunks, paddedWidth } from "../lanes.ts";
+import { expandWorkgroups, loraExpand } from "../lora/expand.ts";
+import { columnUnits, planLora, planSegments } from "../lora/segments.ts";
+import { loraShrink, shrinkWorkgroups } from "../lora/shrink.ts";
 import { gemm, gemmWorkgroups } from "../matmul/gemm.ts";
 import { gemmMatrix, gemmMatrixWorkgroups } from "../matmul/gemm-matrix.ts";
 import { gemv, gemvWorkgroups } from "../matmul/gemv.ts";
@@ -40,6 +44,9 @@ export function benchCases(device: GpuDevice, sizes: BenchSizes): CaseMaker[] {
       () => prefillCase(device, sizes, precision),
       () => ropeCase(device, sizes, precision),
     ]),
+    () => shrinkCase(device, sizes),
+    () => expandCase(device, sizes),
+    () => activateCase(device, sizes),
     () => mergeCase(device, sizes),
     () => normCase(device, sizes),
     () => embeddingCase(device, sizes),
@@ -85,6 +92,46 @@ function matrixCase(device: GpuDevice, sizes: BenchSizes): Promise<BenchCase> {
   const { shape, contents, work } = matmulContents(sizes, "F16", sizes.promptTokens);
   const kernel = gemmMatrix(shape, device.subgroupSize ?? 32);
   return benchCase(device, kernel, contents, gemmMatrixWorkgroups(shape, sizes.promptTokens), work);
+}
+
+/** Gate and up again, each sequence with an adapter of its own. */
+function adapters({ dModel, ffnDim, sequences }: BenchSizes) {
+  const rank = 16;
+  const parts = [0, 1].map((firstColumn) => ({ n: ffnDim, firstColumn, columnStep: 2 }));
+  const segment = { rank, scale: 1 };
+  const { segments, numOwnRows, numRows } = planSegments(
+    parts,
+    Array.from({ length: sequences }, () => parts.map(() => segment)),
+  );
+  const { rows, items } = planLora(Array.from({ length: sequences }, (_, i) => i + 1));
+  const lists = { items: Uint32Array.from(items), rows: Uint32Array.from(rows), segments };
+  const h = sequences * numOwnRows * 4;
+  const aBytes = numRows * paddedWidth(dModel) * 2;
+  const bBytes = numRows * columnUnits(ffnDim) * 8;
+  return { parts, rankMax: rank, numOwnRows, lists, h, numItems: items.length / 4, aBytes, bBytes };
+}
+
+function shrinkCase(device: GpuDevice, sizes: BenchSizes): Promise<BenchCase> {
+  const { parts, rankMax, numOwnRows, lists, h, numItems, aBytes } = adapters(sizes);
+  const shape = { type: "F16", k: sizes.dModel, numParts: parts.length, rankMax } as const;
+  const contents = { ...lists, x: sizes.sequences * paddedWidth(shape.k) * 4, quants: aBytes, h };
+  const work = { bytes: aBytes + contents.x, flops: 2 * numOwnRows * shape.k * sizes.sequences };
+  return benchCase(device, loraShrink(shape), contents, shrinkWorkgroups(numOwnRows, numItems), work);
+}
+
+function expandCase(device: GpuDevice, sizes: BenchSizes): Promise<BenchCase> {
+  const { parts, rankMax, lists, h, numItems, bBytes } = adapters(sizes);
+  const shape = { type: "F16", parts, width: 2 * sizes.ffnDim, rankMax } as const;
+  const contents = { ...lists, h, b: bBytes, y: sizes.sequences * shape.width * 4 };
+  const work = { bytes: bBytes + 2 * contents.y, flops: 2 * rankMax * shape.width * sizes.sequences };
+  return benchCase(device, loraExpand(shape), contents, expandWorkgroups(shape, numItems), work);
+}
+
+function activateCase(device: GpuDevice, { ffnDim, promptTokens }: BenchSizes): Promise<BenchCase> {
+  const shape = { n: 2 * ffnDim, epilogue: "silu" } as const;
+  const contents = { x: promptTokens * shape.n * 4, y: promptTokens * paddedWidth(ffnDim) * 4 };
+  const work = { bytes: contents.x + contents.y };
+  return benchCase(device, activate(shape), contents, activateWorkgroups(shape, promptTokens), work);
 }
 
 function attention(sizes: BenchSizes, precision: KvPrecision) {

@@ -60,7 +60,7 @@ export function epilogueWgsl({
   epilogue,
   hasBias,
   place: columns = { firstColumn: 0, width: n },
-}: MatmulShape): string {
+}: Pick<MatmulShape, "n" | "epilogue" | "hasBias" | "place">): string {
   const biased = hasBias ? "sum + bias[row]" : "sum";
   if (epilogue === "store" || epilogue === "add") {
     return /* wgsl */ `

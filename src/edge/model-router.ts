@@ -102,6 +102,7 @@ function originInfo({ id, places, contextLength, description }: OriginModel): Mo
     ownedBy: places.map(({ origin }) => origin.name).join(", "),
     contextLength,
     description,
+    parent: null,
     quantization: null,
     numParameters: null,
     sizeBytes: null,

@@ -135,6 +135,7 @@ function infoOf(manifest: ModelManifest): ModelInfo {
   return {
     id: manifest.id,
     created: manifest.createdAt === null ? 0 : Math.floor(Date.parse(manifest.createdAt) / 1000),
+    parent: null,
     ownedBy: "runnel",
     contextLength: manifest.contextLength,
     description: manifest.description ?? manifest.name,

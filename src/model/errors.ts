@@ -13,6 +13,8 @@ export type ModelErrorKind =
   | "missing"
   /** Sound, but of another vocabulary than the model that it was to guess for. */
   | "other_vocabulary"
+  /** An adapter that is not one of this model, or adapts what cannot be. */
+  | "unfit"
   /** Sound, but larger than the memory it may take. */
   | "over_budget";
 

@@ -2,10 +2,13 @@
 import { adapterLabel } from "../backends/gpu/adapter.ts";
 import { GpuDevice } from "../backends/gpu/device.ts";
 import { GpuBackend } from "../backends/gpu/gpu-backend.ts";
+import type { LoraFile } from "../backends/gpu/lora-weights.ts";
 import { DECODE_ROWS_MAX, type GpuOptions } from "../backends/gpu/options.ts";
 import { describeModel } from "../model/describe.ts";
 import type { GgufHeader } from "../model/gguf.ts";
-import { readGguf } from "../model/gguf-reader.ts";
+import { type GgufFile, readGguf } from "../model/gguf-reader.ts";
+import { loraFromGguf } from "../model/lora-from-gguf.ts";
+import type { ModelSpec } from "../model/model-spec.ts";
 import { fileSource } from "../model/source-file.ts";
 import { specFromGguf } from "../model/spec-from-gguf.ts";
 import type { SamplingParams } from "../protocol/generate.ts";
@@ -14,7 +17,7 @@ import { type Backend, BackendCrash } from "../serving/backend.ts";
 import { createLanguageModel, type ServedModel } from "../serving/served-model.ts";
 import { encodeChat, loadText } from "../text/index.ts";
 import { loadDraftBackend } from "./draft-loader.ts";
-import type { EngineConfig, EngineReport } from "./messages.ts";
+import type { AdapterConfig, EngineConfig, EngineReport } from "./messages.ts";
 
 /** More than take the kernels of a decode, so that both kinds run. */
 const WARM_UP_TOKENS = DECODE_ROWS_MAX + 4;
@@ -45,7 +48,7 @@ export interface EngineLoaderOptions {
 /**
  * The GPU is opened before the file is, because its absence is what an operator most often has to hear of.
  *
- * @throws NoGpuError; ModelError for a file that cannot be read or served; Error where the GPU has no room
+ * @throws NoGpuError; ModelError for a file that cannot be read or served, an adapter that is not the model's; Error where the GPU has no room
  */
 export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineLoaderOptions): Promise<LoadedEngine> {
   const startedAtMs = performance.now();
@@ -53,18 +56,31 @@ export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineL
   const device = await GpuDevice.open({ software });
   const source = fileSource(path);
   const { header, data } = await readGguf(source);
+  let loras: OpenAdapter[] = [];
   try {
     const spec = specFromGguf(header, source.name);
+    loras = await openAdapters(config.adapters, spec);
     const { tokenizer, template } = loadText(header, { nowMs: () => Date.now() });
     const info = infoOf(modelId, header, source.sizeBytes);
-    const backend = await GpuBackend.load({ device, header, data, spec, options: gpuOptionsOf(config) });
-    const { vocabSize, contextLength } = backend.limits;
-    const target = { tokenizer, vocabSize, contextLength };
+    const backend = await GpuBackend.load({
+      device,
+      header,
+      data,
+      spec,
+      options: gpuOptionsOf(config),
+      adapters: loras,
+    });
+    const target = {
+      tokenizer,
+      vocabSize: backend.limits.vocabSize,
+      contextLength: backend.limits.contextLength,
+    };
     const draft = draftPath === null ? null : await loadDraftBackend({ path: draftPath, config, target });
     const model = createLanguageModel({
       id: modelId,
       backend,
       ...(draft !== null && { draftBackend: draft }),
+      adapters: loras.map(({ name }) => name),
       tokenizer,
       encodeChat: (messages, transcript) =>
         encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
@@ -77,11 +93,19 @@ export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineL
         else if (!(error instanceof BackendCrash)) log(`A step of '${modelId}' failed for ${requestIds}`, error);
       },
     });
-    await warmUp(model);
+    await warmUp(model, modelId);
+    // Others have the same kernels.
+    if (loras.length > 0) await warmUp(model, loras[0]!.name);
+    const { contextLength } = model;
     const { limits, name: engine, adapter } = backend;
     const memory = draft === null ? backend.memory : sumOf(backend.memory, draft.memory);
     const report: EngineReport = {
-      info: { ...info, contextLength: model.contextLength },
+      info: { ...info, contextLength },
+      adapters: loras.map(({ name, header: own, sizeBytes }) => ({
+        ...infoOf(name, own, sizeBytes),
+        parent: modelId,
+        contextLength,
+      })),
       engine,
       adapter: adapterLabel(adapter),
       isSoftware: adapter.isSoftware,
@@ -92,7 +116,7 @@ export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineL
     };
     return { model, report };
   } catch (cause) {
-    await data.cancel();
+    await Promise.all([data, ...loras.map((lora) => lora.data)].map((each) => each.cancel()));
     throw cause;
   }
 }
@@ -101,11 +125,11 @@ export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineL
  * A short answer to nobody: kernels are compiled when a step first needs them, and a GPU that computes nothing should be
  * found out before anybody is told that it is ready.
  */
-async function warmUp(model: ServedModel): Promise<void> {
+async function warmUp(model: ServedModel, name: string): Promise<void> {
   const numTokens = Math.min(WARM_UP_TOKENS, model.contextLength - 2);
   const generation = model.generate({
     requestId: "warm-up",
-    model: model.id,
+    model: name,
     prompts: [{ kind: "tokens", tokens: Array.from({ length: numTokens }, (_, id) => id) }],
     n: 1,
     beams: null,
@@ -132,6 +156,28 @@ function sumOf(a: Backend["memory"], b: Backend["memory"]): Backend["memory"] {
   };
 }
 
+interface OpenAdapter extends LoraFile {
+  name: string;
+  sizeBytes: number | null;
+}
+
+/** All, or none stays open. */
+async function openAdapters(adapters: readonly AdapterConfig[], spec: ModelSpec): Promise<OpenAdapter[]> {
+  const open: OpenAdapter[] = [];
+  let file: GgufFile | null = null;
+  try {
+    for (const { name, path } of adapters) {
+      const source = fileSource(path);
+      file = await readGguf(source);
+      open.push({ name, ...file, pairs: loraFromGguf(file.header, source.name, spec), sizeBytes: source.sizeBytes });
+    }
+    return open;
+  } catch (cause) {
+    await Promise.all([file, ...open].map((each) => each?.data.cancel()));
+    throw cause;
+  }
+}
+
 function gpuOptionsOf({ contextLength, kvBytes, kvPrecision, batchTokensMax, runningMax }: EngineConfig): GpuOptions {
   return {
     kvPrecision,
@@ -148,6 +194,7 @@ function infoOf(id: string, header: GgufHeader, sizeBytes: number | null): Omit<
   return {
     id,
     created: Math.floor(Date.now() / 1000),
+    parent: null,
     ownedBy: "runnel",
     description: typeof name === "string" ? name : null,
     quantization,

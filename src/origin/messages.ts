@@ -16,6 +16,7 @@ import type { SpeculationOption } from "../serving/speculation.ts";
 export interface EngineConfig {
   modelId: string;
   path: string;
+  adapters: AdapterConfig[];
   /** Run on the CPU that plays a GPU. */
   software: boolean;
   contextLength: number | null;
@@ -32,6 +33,12 @@ export interface EngineConfig {
   draftPath: string | null;
 }
 
+/** A LoRA adapter of the model, and what requests call the model with it. */
+export interface AdapterConfig {
+  name: string;
+  path: string;
+}
+
 export type ToEngine =
   | { type: "load"; config: EngineConfig }
   /** Answered by `admitted` or `refused`, then by `answers`. */
@@ -42,6 +49,8 @@ export type ToEngine =
 /** What an engine that can answer says of itself. */
 export interface EngineReport {
   info: ModelInfo;
+  /** In the order of the configuration. */
+  adapters: ModelInfo[];
   /** "webgpu". */
   engine: string;
   adapter: string;

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import { isModelId, MODEL_ID_RULE } from "../model/catalog.ts";
 import { NUM_DRAFTS_MAX } from "../serving/draft-policy.ts";
-import type { EngineConfig } from "./messages.ts";
+import type { AdapterConfig, EngineConfig } from "./messages.ts";
 
 export const DEFAULT_PORT = 8788;
 const DEFAULT_HOST = "127.0.0.1";
@@ -18,6 +18,7 @@ export const HELP = `Usage: npm run origin -- --model [NAME=]FILE.gguf [--model 
 Serves models from a GPU with the same API as the Worker, without sessions, on http://${DEFAULT_HOST}:${DEFAULT_PORT}.
 
   --model [NAME=]FILE  a model and what requests call it (default: the file's name); repeat for more
+  --lora NAME=FILE     a LoRA adapter (GGUF) of the --model before it: requests for NAME run with it; repeat for more
   --port N             port to listen on (default: $PORT, else ${DEFAULT_PORT}; 0 = any free one)
   --host ADDRESS       address to listen on (default: ${DEFAULT_HOST}; 0.0.0.0 = all)
   --software           run on SwiftShader, on the CPU: for tests, it is slow
@@ -54,7 +55,8 @@ export interface OriginOptions {
 }
 
 const OPTIONS = {
-  model: { type: "string", multiple: true, default: [] as string[] },
+  model: { type: "string", multiple: true },
+  lora: { type: "string", multiple: true },
   port: { type: "string" },
   host: { type: "string", default: DEFAULT_HOST },
   software: { type: "boolean", default: false },
@@ -74,9 +76,9 @@ const OPTIONS = {
 
 /** @returns null where the help was asked for @throws UsageError */
 export function parseOptions(args: string[], env: Readonly<Record<string, string | undefined>>): OriginOptions | null {
-  const values = parsed(args);
+  const { values, tokens } = parsed(args);
   if (values.help) return null;
-  if (values.model.length === 0) throw new UsageError("Which model? Say --model FILE.gguf.");
+  const models = modelsOf(tokens);
   const kvPrecision = values["kv-precision"];
   if (kvPrecision !== "f16" && kvPrecision !== "int8") {
     throw new UsageError(`--kv-precision is '${kvPrecision}'; it must be f16 or int8.`);
@@ -86,8 +88,8 @@ export function parseOptions(args: string[], env: Readonly<Record<string, string
   if (draftPath !== null && maxDrafts === null) {
     throw new UsageError("--draft-model says what guesses, but not how far. Say --drafts N, too.");
   }
-  if (draftPath !== null && values.model.length > 1) {
-    throw new UsageError(`--draft-model guesses for one model, but there are ${values.model.length}.`);
+  if (draftPath !== null && models.length > 1) {
+    throw new UsageError(`--draft-model guesses for one model, but there are ${models.length}.`);
   }
   const limits = {
     software: values.software,
@@ -100,10 +102,11 @@ export function parseOptions(args: string[], env: Readonly<Record<string, string
     speculation: maxDrafts === null ? "off" : { maxDrafts },
     draftPath,
   } as const;
-  const engines = values.model.map((text) => ({ ...modelOf(text), ...limits }));
-  const names = engines.map(({ modelId }) => modelId);
+  const engines = models.map((model) => ({ ...model, ...limits }));
+  const names = engines.flatMap(({ modelId, adapters }) => [modelId, ...adapters.map(({ name }) => name)]);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw new UsageError(`Two models are called '${twice}'. Name one: --model NAME=FILE.`);
+  if (twice !== undefined)
+    throw new UsageError(`Two models are called '${twice}'. Name one: --model NAME=FILE, --lora NAME=FILE.`);
   return {
     host: values.host,
     port: count("The port", values.port ?? env.PORT, 0, 65_535) ?? DEFAULT_PORT,
@@ -116,13 +119,40 @@ export function parseOptions(args: string[], env: Readonly<Record<string, string
 
 function parsed(args: string[]) {
   try {
-    return parseArgs({ args, options: OPTIONS }).values;
+    return parseArgs({ args, options: OPTIONS, tokens: true });
   } catch (cause) {
     throw new UsageError(cause instanceof Error ? cause.message : String(cause));
   }
 }
 
-function modelOf(text: string): { modelId: string; path: string } {
+type ModelConfig = Pick<EngineConfig, "modelId" | "path" | "adapters">;
+
+/** In the order of the command line, which says what model an adapter belongs to. */
+function modelsOf(tokens: ReturnType<typeof parsed>["tokens"]): ModelConfig[] {
+  const models: ModelConfig[] = [];
+  for (const token of tokens) {
+    if (token.kind !== "option" || token.value === undefined) continue;
+    if (token.name === "model") models.push({ ...modelOf(token.value), adapters: [] });
+    if (token.name !== "lora") continue;
+    const model = models.at(-1);
+    if (model === undefined) {
+      throw new UsageError(`--lora ${token.value} comes before every --model. Say it behind the model it is for.`);
+    }
+    model.adapters.push(adapterOf(token.value));
+  }
+  if (models.length === 0) throw new UsageError("Which model? Say --model FILE.gguf.");
+  return models;
+}
+
+function adapterOf(text: string): AdapterConfig {
+  const [name = "", ...rest] = text.split("=");
+  const path = rest.join("=");
+  if (path === "") throw new UsageError(`--lora ${text} names no adapter or no file. Say --lora NAME=FILE.gguf.`);
+  if (isModelId(name)) return { name, path };
+  throw new UsageError(`'${name}' is no name for an adapter: ${MODEL_ID_RULE}. Say --lora NAME=FILE.gguf.`);
+}
+
+function modelOf(text: string): Pick<ModelConfig, "modelId" | "path"> {
   const at = text.indexOf("=");
   const path = text.slice(at + 1);
   const modelId = at < 0 ? basename(path).replace(/\.gguf$/i, "") : text.slice(0, at);

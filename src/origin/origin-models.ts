@@ -10,29 +10,33 @@ const DRAINING_RETRY_S = 5;
 const IDLE_CHECK_MS = 20;
 
 export class OriginModels implements ModelService {
-  readonly #models: ReadonlyMap<string, RemoteModel>;
+  readonly #models: readonly RemoteModel[];
+  readonly #byName: ReadonlyMap<string, RemoteModel>;
   #isDraining = false;
 
   constructor(models: readonly RemoteModel[]) {
-    this.#models = new Map(models.map((model) => [model.id, model]));
+    this.#models = models;
+    this.#byName = new Map(models.flatMap((model) => model.names.map((name) => [name, model])));
   }
 
-  /** Those that have been ready. */
+  /** Those that have been ready, each with its adapters behind it. */
   async models(): Promise<ModelInfo[]> {
-    return [...this.#models.values()].flatMap(({ supervisor }) => supervisor.report?.info ?? []);
+    return this.#models.flatMap(({ supervisor: { report } }) =>
+      report === null ? [] : [report.info, ...report.adapters],
+    );
   }
 
   async generate(request: GenerateRequest): Promise<EventStream> {
     if (this.#isDraining)
       throw unavailable("This server is shutting down. Retry, it may be another one.", DRAINING_RETRY_S);
-    const model = this.#models.get(request.model);
-    if (model === undefined) throw modelNotFound(request.model, [...this.#models.keys()]);
+    const model = this.#byName.get(request.model);
+    if (model === undefined) throw modelNotFound(request.model, [...this.#byName.keys()]);
     return model.generate(request);
   }
 
   /** Ready when every model is, so that a balancer sends nothing here that this origin could not answer. */
   async ready(): Promise<{ ready: boolean; detail: Record<string, unknown> }> {
-    const models = [...this.#models.values()].map(({ id, numOpen, supervisor }) => {
+    const models = this.#models.map(({ id, numOpen, supervisor }) => {
       const { phase, numRestarts, report } = supervisor;
       return { id, state: phase, numOpen, numRestarts, ...(report && summaryOf(report)) };
     });
@@ -44,7 +48,7 @@ export class OriginModels implements ModelService {
   async drain(maxMs: number): Promise<void> {
     this.#isDraining = true;
     const deadlineMs = performance.now() + maxMs;
-    const isIdle = () => [...this.#models.values()].every(({ numOpen }) => numOpen === 0);
+    const isIdle = () => this.#models.every(({ numOpen }) => numOpen === 0);
     while (!isIdle() && performance.now() < deadlineMs) {
       await new Promise((resolve) => setTimeout(resolve, IDLE_CHECK_MS));
     }
@@ -52,15 +56,16 @@ export class OriginModels implements ModelService {
       "This server shut down before the answer was complete. Send the request once more.",
       DRAINING_RETRY_S,
     );
-    for (const model of this.#models.values()) model.failAll(error);
+    for (const model of this.#models) model.failAll(error);
   }
 
   /** Resolves when no engine is left. */
   async stop(): Promise<void> {
-    await Promise.all([...this.#models.values()].map(({ supervisor }) => supervisor.stop()));
+    await Promise.all(this.#models.map(({ supervisor }) => supervisor.stop()));
   }
 }
 
-function summaryOf({ info, engine, adapter, memory, kvTokens, loadMs }: EngineReport) {
-  return { engine, adapter, contextLength: info.contextLength, kvTokens, memory, loadMs };
+function summaryOf({ info, adapters, engine, adapter, memory, kvTokens, loadMs }: EngineReport) {
+  const loras = adapters.map(({ id }) => id);
+  return { engine, adapter, contextLength: info.contextLength, kvTokens, memory, loadMs, loras };
 }

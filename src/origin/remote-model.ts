@@ -62,6 +62,11 @@ export class RemoteModel {
     });
   }
 
+  /** What requests may call it: its own name, and those of its adapters. */
+  get names(): string[] {
+    return [this.id, ...this.#options.config.adapters.map(({ name }) => name)];
+  }
+
   get numOpen(): number {
     return this.#open.size;
   }

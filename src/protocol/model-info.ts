@@ -2,6 +2,8 @@
 
 export interface ModelInfo {
   id: string;
+  /** Of a LoRA adapter, the model it is applied to; null for a whole model. */
+  parent: string | null;
   /** Unix seconds. */
   created: number;
   ownedBy: string;

@@ -30,6 +30,8 @@ export interface BackendLimits {
   maxBatchTokens: number;
   /** Most sequences of one step. */
   maxBatchSequences: number;
+  /** LoRA adapters that were loaded: sequences may name 1 … numAdapters. */
+  numAdapters: number;
 }
 
 export interface Backend {
@@ -87,6 +89,8 @@ export interface StepSequence {
   startPosition: number;
   /** Physical block of each logical block; may be longer than this step needs. */
   blockTable: ArrayLike<number>;
+  /** The adapter that its tokens run with, now as in the steps before; absent or 0 = the base alone. */
+  adapter?: number;
   /** Rows of this step whose output is wanted; empty for an inner prefill chunk. A row may be named more than once
    * (parallel samples of one prompt). The LM head runs for these rows only. */
   outputs: RowOutput[];

@@ -24,6 +24,8 @@ import { tokenLogprob } from "./token-logprob.ts";
 
 export interface GenerationOptions {
   model: string;
+  /** See `SequenceOptions`. */
+  adapter: number;
   request: GenerateRequest;
   prompts: readonly EncodedPrompt[];
   /** See `GenerateOptions`. */
@@ -173,6 +175,7 @@ export class TextGeneration implements Generation {
         numLogprobs: request.logprobs,
         scorePrompt: scores !== null,
         cacheSalt: request.cacheSalt,
+        adapter: this.#options.adapter,
         priority: request.priority,
         listener: this.#listener(prompt, promptIndex * request.n + i, scores),
         outputTokens: this.#options.generatedTokens,

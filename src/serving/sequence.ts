@@ -9,6 +9,7 @@
  */
 
 import type { SamplingParams } from "../protocol/generate.ts";
+import { adapterSalt } from "./adapter-salt.ts";
 import type { RowOutput, RowResult, RowSample, StepSequence } from "./backend.ts";
 import type { BeamGroup } from "./beam-group.ts";
 import type { BlockTable } from "./block-table.ts";
@@ -44,6 +45,8 @@ export interface SequenceOptions {
   /** Report the logprob of every prompt token; those rows must be computed, so the prefix cache is not used for them. */
   scorePrompt: boolean;
   cacheSalt: string;
+  /** One of the backend's adapters, from 1 on. Default 0: the base alone. */
+  adapter?: number;
   /** Lower ones are admitted first. Default 0. */
   priority?: number;
   listener: SequenceListener;
@@ -66,7 +69,9 @@ export class Sequence {
   readonly outputTokens: number[];
   readonly maxTokens: number;
   readonly scorePrompt: boolean;
+  /** Of the prefix cache: the options', and the adapter. */
   readonly cacheSalt: string;
+  readonly adapter: number;
   readonly priority: number;
   readonly listener: SequenceListener;
   readonly archive: KvSource | null;
@@ -110,7 +115,8 @@ export class Sequence {
     this.promptTokens = options.promptTokens;
     this.maxTokens = options.maxTokens;
     this.scorePrompt = options.scorePrompt;
-    this.cacheSalt = options.cacheSalt;
+    this.adapter = options.adapter ?? 0;
+    this.cacheSalt = adapterSalt(options.cacheSalt, this.adapter);
     this.priority = options.priority ?? 0;
     this.listener = options.listener;
     this.archive = options.archive ?? null;
@@ -127,7 +133,13 @@ export class Sequence {
       outputTokens: this.outputTokens,
     };
     this.#decodeOutputs = [this.#sampleRow(0)];
-    this.#step = { tokens: this.#decodeToken, startPosition: 0, blockTable: [], outputs: this.#decodeOutputs };
+    this.#step = {
+      tokens: this.#decodeToken,
+      startPosition: 0,
+      blockTable: [],
+      adapter: this.adapter,
+      outputs: this.#decodeOutputs,
+    };
   }
 
   get numTokens(): number {

@@ -19,6 +19,8 @@ export interface LanguageModelOptions {
   backend: Backend;
   /** See `EngineOptions`. */
   draftBackend?: Backend;
+  /** Names of the backend's adapters, in its order: a request whose `model` is one of them runs with it, others do not. */
+  adapters?: readonly string[];
   tokenizer: Tokenizer;
   /** null for a model without a chat format. */
   encodeChat: EncodeChat | null;
@@ -64,6 +66,10 @@ class EngineLanguageModel implements ServedModel {
   readonly #prompts: PromptEncoder;
 
   constructor(options: LanguageModelOptions) {
+    const { adapters = [], backend } = options;
+    if (adapters.length !== backend.limits.numAdapters) {
+      throw new Error(`The backend has ${backend.limits.numAdapters} adapters, and ${adapters.length} are named.`);
+    }
     this.id = options.id;
     this.#options = options;
     this.#engine = new Engine(options);
@@ -93,8 +99,10 @@ class EngineLanguageModel implements ServedModel {
     if (request.beams !== null) checkBeamWidth(request.beams.width, this.#beamRoom);
     const prompts = request.prompts.map((prompt) => this.#prompts.encode(prompt, options?.transcript));
     const { seed } = request.sampling;
+    const adapter = 1 + (this.#options.adapters?.indexOf(request.model) ?? -1);
     const generation = new TextGeneration({
-      model: this.id,
+      model: adapter === 0 ? this.id : request.model,
+      adapter,
       request,
       prompts,
       generatedTokens: options?.generatedTokens ?? [],

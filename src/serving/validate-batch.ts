@@ -33,11 +33,15 @@ export function validateBatch(batch: StepBatch, limits: BackendLimits): void {
 }
 
 function checkSequence(sequence: StepSequence, name: string, limits: BackendLimits): void {
-  const { tokens, startPosition, blockTable, outputs } = sequence;
+  const { tokens, startPosition, blockTable, outputs, adapter = 0 } = sequence;
   if (tokens.length === 0) throw refused(`${name} has no tokens`);
   if (!Number.isInteger(startPosition) || startPosition < 0) {
     throw refused(`${name} starts at position ${startPosition}`);
   }
+  if (adapter !== 0 && limits.numAdapters === 0) {
+    throw refused(`${name} names adapter ${adapter}; this backend has none`);
+  }
+  checkBelow(`${name} names adapter`, adapter, limits.numAdapters + 1);
   const end = startPosition + tokens.length;
   if (end > limits.contextLength) {
     throw refused(`${name} reaches position ${end - 1}, the context holds ${limits.contextLength}`);

@@ -419,6 +419,7 @@ export function backendContract(subject: ContractSubject): void {
         "a negative position": [{ ...good, startPosition: -1 }],
         "too many tokens": [good, ...[0, 4, 8].map((first) => sequence(tokens.slice(0, 16), 0, blocks(first)))],
         "too many sequences": blocks(0, 7).map((first) => sequence([1], 0, [first])),
+        "an adapter that was not loaded": [{ ...good, adapter: 1 }],
         "an output of no row": [{ ...good, outputs: [rawLogits(11)] }],
         "a block written twice": [good, sequence([1], 0, [25])],
         "a block read while it is written": [good, sequence([1], 4, [25, 30])],
@@ -436,6 +437,8 @@ export function backendContract(subject: ContractSubject): void {
         await expect(attempt(), name).rejects.toThrow(/batch was refused/);
         await expect(attempt(), name).rejects.not.toBeInstanceOf(BackendCrash);
       }
+      const adapted = async () => backend.step({ copies: [], sequences: [{ ...good, adapter: 2 }] });
+      await expect(adapted()).rejects.toThrow("sequence 0 names adapter 2; this backend has none");
       const badCopy = async () => backend.step({ copies: [{ from: 0, to: 48 }], sequences: [good] });
       await expect(badCopy()).rejects.toThrow(/batch was refused/);
       expect(await stepLogits(backend, [good])).toEqual(whole.slice(10));

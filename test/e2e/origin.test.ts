@@ -15,7 +15,8 @@ import { createLanguageModel } from "../../src/serving/served-model.ts";
 import { encodeChat, loadText } from "../../src/text/index.ts";
 import { kernelModules } from "../support/kernel-modules.ts";
 import { GREEDY } from "../support/sampling.ts";
-import { tinyModelBytes } from "../support/tiny-model.ts";
+import { mergedBytes, tinyLoraBytes } from "../support/tiny-lora.ts";
+import { tinyModel } from "../support/tiny-model.ts";
 import { type RunningOrigin, runOrigin, startOrigin } from "./origin-server.ts";
 
 const RUNNING_MAX = 4;
@@ -24,15 +25,18 @@ const KEY = "a-secret-of-the-test";
 
 const folder = mkdtempSync(join(tmpdir(), "runnel-origin-"));
 const path = join(folder, "tiny.gguf");
-const bytes = tinyModelBytes({ name: "tiny" });
-writeFileSync(path, bytes);
+const base = await tinyModel({ name: "tiny" });
+writeFileSync(path, base.bytes);
+const loraPath = join(folder, "lora.gguf");
+const lora = tinyLoraBytes(base, { seed: 2, type: "F16" });
+writeFileSync(loraPath, lora);
 
 let origin: RunningOrigin;
 let client: OpenAI;
 
 beforeAll(async () => {
   const limits = ["--max-running", RUNNING_MAX, "--max-waiting", WAITING_MAX, "--batch-tokens", 64].map(String);
-  const models = ["--model", path, "--model", `second=${path}`];
+  const models = ["--model", path, "--model", `second=${path}`, "--lora", `tuned=${loraPath}`];
   origin = await startOrigin([...models, ...limits, "--drain-seconds", "60"], { RUNNEL_API_KEY: KEY });
   client = new OpenAI({ baseURL: `${origin.url}/v1`, apiKey: KEY, maxRetries: 0 });
 });
@@ -93,7 +97,11 @@ describe("as it starts", () => {
       ]);
     }
     const { data } = await client.models.list();
-    expect(data.map(({ id }) => id)).toEqual(["tiny", "second"]);
+    expect(data).toMatchObject([
+      { id: "tiny", parent: null },
+      { id: "second", parent: null },
+      { id: "tuned", parent: "second", max_model_len: 256, meta: { quantization: "F16" } },
+    ]);
   });
 
   test.runIf(process.platform === "linux")("without a GPU it does not, unless software was asked for", async () => {
@@ -106,13 +114,15 @@ describe("as it starts", () => {
 
   test("it says what is wrong with the command or the file", async () => {
     const { port } = new URL(origin.url);
-    const [usage, file, taken] = await Promise.all([
+    const [usage, file, adapter, taken] = await Promise.all([
       runOrigin(["--modle", path]),
       runOrigin(["--model", join(folder, "none.gguf"), "--software", "--port", "0"]),
+      runOrigin(["--model", path, "--lora", `x=${path}`, "--software", "--port", "0"]),
       runOrigin(["--model", path, "--software", "--port", port]),
     ]);
     expect([usage.code, usage.output]).toEqual([2, expect.stringContaining("Unknown option '--modle'")]);
     expect([file.code, file.output]).toEqual([1, expect.stringMatching(/There is no file .*none\.gguf/)]);
+    expect([adapter.code, adapter.output]).toEqual([1, expect.stringContaining("tiny.gguf is no LoRA adapter")]);
     expect([taken.code, taken.output]).toEqual([1, expect.stringContaining(`Port ${port} of 127.0.0.1 is in use`)]);
   });
 });
@@ -124,13 +134,23 @@ describe("what it says", () => {
     expect(said).toEqual(await saidByCpu(prompts));
   });
 
+  test("with an adapter is what the model says that it is merged into, also beside the base", async () => {
+    const prompts = ["hello", "once upon a time", "What is a KV cache?"];
+    const asked = prompts.flatMap((content) => ["tuned", "second"].map((model) => say(content, { model })));
+    const [plain, tuned] = [await saidByCpu(prompts), await saidByCpu(prompts, merged)];
+    expect(await Promise.all(asked)).toEqual(prompts.flatMap((_, i) => [tuned[i], plain[i]]));
+    expect(tuned).not.toEqual(plain);
+    const { model } = await client.chat.completions.create(ask("hello", { model: "tuned" }));
+    expect(model).toBe("tuned");
+  });
+
   test("does not depend on who else asks", async () => {
     const prompts = Array.from({ length: RUNNING_MAX + WAITING_MAX }, (_, i) => `number ${i}`);
     const fields = (i: number) => ({
       temperature: 1,
       seed: i,
       max_tokens: 4 + (i % 5),
-      model: i % 4 ? "tiny" : "second",
+      model: ["second", "tuned", "tiny", "tiny"][i % 4]!,
     });
     const together = await Promise.all(prompts.map((content, i) => say(content, fields(i))));
     const alone: string[] = [];
@@ -230,9 +250,10 @@ test("SIGTERM lets running answers end, takes no others, and is a clean end", as
   for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow("ESRCH");
 });
 
-const cpu = loadCpu();
+const cpu = loadCpu(base.bytes);
+const merged = mergedBytes(base, lora).then(loadCpu);
 
-async function loadCpu() {
+async function loadCpu(bytes: Uint8Array) {
   const file = await readGguf(memorySource(bytes, "tiny"));
   const spec = specFromGguf(file.header, "tiny");
   const { tokenizer, template } = loadText(file.header, { nowMs: () => 0 });
@@ -252,8 +273,8 @@ async function loadCpu() {
   });
 }
 
-async function saidByCpu(prompts: string[]): Promise<string[]> {
-  const model = await cpu;
+async function saidByCpu(prompts: string[], loaded = cpu): Promise<string[]> {
+  const model = await loaded;
   const texts: string[] = [];
   for (const content of prompts) {
     const generation = model.generate({

@@ -222,10 +222,16 @@ export async function tinyModel(options: TinyModelOptions = {}): Promise<TinyMod
 }
 
 export async function readWeights(bytes: Uint8Array, name: string): Promise<Omit<TinyModel, "bytes">> {
+  const { header, weights } = await readTensors(bytes, name);
+  return { header, spec: specFromGguf(header, name), weights };
+}
+
+/** Of any GGUF file. */
+export async function readTensors(bytes: Uint8Array, name: string): Promise<Omit<TinyModel, "bytes" | "spec">> {
   const { header, data } = await readGguf(memorySource(bytes, name));
   const raw = new Map(header.tensors.map((tensor) => [tensor, new Uint8Array(tensor.sizeBytes)]));
   for await (const piece of tensorPieces(header, data)) raw.get(piece.tensor)!.set(piece.bytes, piece.offsetBytes);
   const weights: Weights = new Map();
   for (const [tensor, stored] of raw) weights.set(tensor.name, dequantize(tensor.type, stored));
-  return { header, spec: specFromGguf(header, name), weights };
+  return { header, weights };
 }

@@ -64,6 +64,7 @@ export class CpuBackend implements Backend {
       numBlocks,
       maxBatchTokens,
       maxBatchSequences,
+      numAdapters: 0,
     };
     this.memory = { weightsBytes: plan.weightsBytes, kvBytes: plan.kvBytes, scratchBytes: plan.scratchBytes };
     this.plan = plan;

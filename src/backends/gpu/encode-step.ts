@@ -1,5 +1,6 @@
 /** StepBatch → the lists that the kernels read. */
 import { planDecode, planPrefill, type Run } from "../../../kernels-gpu/attention/plan.ts";
+import { planLora } from "../../../kernels-gpu/lora/segments.ts";
 import { encodeAdjustments, encodeOutput, OUTPUT_WORDS } from "../../../kernels-gpu/sampling/outputs.ts";
 import type { RowOutput, StepSequence } from "../../serving/backend.ts";
 import type { StepSize } from "./forward.ts";
@@ -20,12 +21,13 @@ export function encodeBody(
 ): { size: StepSize; wanted: WantedOutput[] } {
   const tokens: number[] = [];
   const places: number[] = [];
+  const adapters: number[] = [];
   const decodes: Run[] = [];
   const prefills: Run[] = [];
   const wanted: WantedOutput[] = [];
   let tableStart = 0;
   for (const sequence of sequences) {
-    const { startPosition, blockTable, outputs } = sequence;
+    const { startPosition, blockTable, outputs, adapter = 0 } = sequence;
     const numRows = sequence.tokens.length;
     const firstRow = tokens.length;
     const numBlocks = Math.ceil((startPosition + numRows) / blockTokens);
@@ -37,6 +39,7 @@ export function encodeBody(
     for (let i = 0; i < numRows; i++) {
       const position = startPosition + i;
       tokens.push(sequence.tokens[i]!);
+      adapters.push(adapter);
       places.push(position, blockTable[Math.floor(position / blockTokens)]! * blockTokens + (position % blockTokens));
     }
     const run = { firstRow, numRows, startPosition, tableStart };
@@ -47,6 +50,7 @@ export function encodeBody(
   const all = planDecode(decodes, 0);
   const local = planDecode(decodes, options.window);
   const prefillItems = planPrefill(prefills, options.prefillTokens);
+  const lora = planLora(adapters);
   step.set("counts", [tokens.length]);
   step.set("tokens", tokens);
   step.set("places", places);
@@ -55,12 +59,15 @@ export function encodeBody(
   step.set("decodeItems", all.items);
   step.set("localItems", local.items);
   step.set("prefillItems", prefillItems);
+  step.set("loraRows", lora.rows);
+  step.set("loraItems", lora.items);
   const size = {
     numTokens: tokens.length,
     numSpans: all.spans.length / 4,
     numItems: all.items.length / 4,
     numLocalItems: local.items.length / 4,
     numPrefillItems: prefillItems.length / 4,
+    numLoraItems: lora.items.length / 4,
   };
   return { size, wanted };
 }

@@ -12,6 +12,8 @@ import { norm, normWorkgroups } from "../../../kernels-gpu/norm/norm.ts";
 import type { LayerTensors, ModelSpec, RoleTensor, RopeSpec } from "../../model/model-spec.ts";
 import type { Arena, LayerPages } from "./arena.ts";
 import type { BoundKernel, BufferPart, Dispatch, GpuDevice } from "./device.ts";
+import type { GpuLoras, LoraSite } from "./lora.ts";
+import { bindLayerLoras, type LayerLoras, NO_LORAS } from "./lora-layer.ts";
 import { Product } from "./product.ts";
 import type { StepBuffer } from "./step-buffer.ts";
 import type { GpuMatrix, WeightLoader } from "./weights.ts";
@@ -24,6 +26,8 @@ export interface StepSize {
   numItems: number;
   numLocalItems: number;
   numPrefillItems: number;
+  /** Rows with an adapter, in items of the LoRA kernels. */
+  numLoraItems: number;
 }
 
 export interface ForwardContext {
@@ -33,6 +37,8 @@ export interface ForwardContext {
   step: StepBuffer;
   /** Of each rotation, as `ropeTable` makes them. */
   ropeTables: Map<RopeSpec, GPUBuffer>;
+  /** null = none was loaded. */
+  loras: GpuLoras | null;
   /** Bound where a kernel has a buffer that it does not read. */
   nothing: GPUBuffer;
 }
@@ -51,6 +57,7 @@ interface Layer {
   up: Product;
   down: Product;
   postFfn: BoundKernel | null;
+  loras: LayerLoras;
 }
 
 /** Asks the loader for the weights; once the file was read, `bind` makes kernels of them. */
@@ -116,21 +123,33 @@ export class Forward {
   }
 
   async #warm(): Promise<void> {
-    const products = this.#layers.flatMap(({ qkv, output, up, down }) => [...qkv, output, up, down]);
+    const products = this.#layers.flatMap(({ qkv, output, up, down, loras }) => [
+      ...qkv,
+      output,
+      up,
+      down,
+      ...(loras.up === null ? [] : [loras.up.product]),
+    ]);
     await Promise.all([this.#logits!, ...products].map((product) => product.warm()));
   }
 
   /** From tokens to the residual stream after the last layer; keys and values are in their pages then. */
-  async body({ numTokens, numSpans, numItems, numLocalItems, numPrefillItems }: StepSize): Promise<Dispatch[]> {
+  async body(size: StepSize): Promise<Dispatch[]> {
+    const { numTokens, numSpans, numItems, numLocalItems, numPrefillItems, numLoraItems } = size;
     const { spec } = this.#context;
     const { numHeads, numKvHeads } = spec;
     const { weightType } = this.#embedding;
     const shape = { weightType, width: spec.dModel, scale: spec.embeddingScale, hasPositions: false };
     const rows = normWorkgroups(numTokens);
     const dispatches: Dispatch[] = [{ kernel: this.#embed!, workgroups: embeddingWorkgroups(shape, numTokens) }];
+    const adapt = (site: LoraSite | null) => {
+      if (site !== null && numLoraItems > 0) dispatches.push(...site(numLoraItems));
+    };
     for (const layer of this.#layers) {
+      const { loras } = layer;
       dispatches.push({ kernel: layer.attnNorm, workgroups: rows });
       for (const product of layer.qkv) dispatches.push(await product.dispatch(numTokens));
+      adapt(loras.qkv);
       dispatches.push({ kernel: layer.ropeKv, workgroups: [numHeads + 2 * numKvHeads, numTokens] });
       if (numSpans > 0) {
         const items = layer.isLocal ? numLocalItems : numItems;
@@ -139,9 +158,13 @@ export class Forward {
       }
       if (numPrefillItems > 0) dispatches.push({ kernel: layer.prefill, workgroups: [numPrefillItems, numKvHeads] });
       dispatches.push(await layer.output.dispatch(numTokens));
+      adapt(loras.output);
       if (layer.postAttention !== null) dispatches.push({ kernel: layer.postAttention, workgroups: rows });
       dispatches.push({ kernel: layer.ffnNorm, workgroups: rows });
-      dispatches.push(await layer.up.dispatch(numTokens), await layer.down.dispatch(numTokens));
+      if (loras.up === null || numLoraItems === 0) dispatches.push(await layer.up.dispatch(numTokens));
+      else dispatches.push(...(await loras.up.dispatches(numTokens, numLoraItems)));
+      dispatches.push(await layer.down.dispatch(numTokens));
+      adapt(loras.down);
       if (layer.postFfn !== null) dispatches.push({ kernel: layer.postFfn, workgroups: rows });
     }
     return dispatches;
@@ -165,7 +188,7 @@ function prepareLayer(
   layer: LayerTensors,
   index: number,
 ): () => Promise<Layer> {
-  const { device, spec, arena, step, ropeTables, nothing } = context;
+  const { device, spec, arena, step, ropeTables, loras, nothing } = context;
   const { dModel, headDim, numHeads } = spec;
   const counts = step.part("counts");
   const pages = arena.pages[index]!;
@@ -232,6 +255,7 @@ function prepareLayer(
       up,
       down,
       postFfn: await bindPost(norms.postFfn),
+      loras: loras === null ? NO_LORAS : await bindLayerLoras({ device, spec, arena, loras }, layer, up),
     };
   };
 }

@@ -25,6 +25,8 @@ import { type Arena, makeArena } from "./arena.ts";
 import type { BoundKernel, Dispatch, GpuDevice } from "./device.ts";
 import { encodeBody, encodeHead } from "./encode-step.ts";
 import { Forward } from "./forward.ts";
+import { GpuLoras, type LoraContext } from "./lora.ts";
+import { type LoraContent, type LoraFile, readLora } from "./lora-weights.ts";
 import { type GpuOptions, type GpuPlan, layOutStep, planGpu } from "./options.ts";
 import { GpuSampler } from "./sampler.ts";
 import { StepBuffer } from "./step-buffer.ts";
@@ -38,6 +40,8 @@ export interface GpuLoadArguments {
   data: GgufData | MatrixFiller;
   spec: ModelSpec;
   options?: GpuOptions;
+  /** Adapters 1, 2, … of the batches. Default: none. */
+  adapters?: readonly LoraFile[];
 }
 
 interface PagePart {
@@ -57,6 +61,7 @@ interface Parts {
   /** Keys, values and scales of every layer, in the order in which `readBlock` gives them. */
   pageParts: PagePart[];
   weightsBytes: number;
+  loras: GpuLoras | null;
 }
 
 export class GpuBackend implements Backend {
@@ -70,7 +75,7 @@ export class GpuBackend implements Backend {
 
   /** Use `GpuBackend.load`. */
   private constructor(parts: Parts) {
-    const { spec, plan, arena, weightsBytes, device } = parts;
+    const { spec, plan, arena, weightsBytes, device, loras } = parts;
     const { contextLength, blockTokens, numBlocks, maxBatchTokens, maxBatchSequences } = plan;
     this.#parts = parts;
     this.adapter = device.adapter;
@@ -81,15 +86,20 @@ export class GpuBackend implements Backend {
       numBlocks,
       maxBatchTokens,
       maxBatchSequences,
+      numAdapters: loras?.numAdapters ?? 0,
     };
-    this.memory = { weightsBytes, kvBytes: arena.kvBytes, scratchBytes: arena.scratchBytes };
+    this.memory = {
+      weightsBytes: weightsBytes + (loras?.weightsBytes ?? 0),
+      kvBytes: arena.kvBytes,
+      scratchBytes: arena.scratchBytes + (loras?.scratchBytes ?? 0),
+    };
     void device.lost.then((reason) => {
       if (!this.#isDisposed) this.#lose(reason);
     });
   }
 
-  /** @throws ModelError from the file; Error where the GPU has no room or refuses a kernel */
-  static async load({ device, header, data, spec, options }: GpuLoadArguments): Promise<GpuBackend> {
+  /** @throws ModelError from the files; Error where the GPU has no room or refuses a kernel */
+  static async load({ device, header, data, spec, options, adapters = [] }: GpuLoadArguments): Promise<GpuBackend> {
     const plan = planGpu(spec, options);
     const arena = makeArena(device, spec, plan);
     const step = new StepBuffer(device, layOutStep(plan));
@@ -100,7 +110,8 @@ export class GpuBackend implements Backend {
     if (positions !== null) loader.keep(positions.stored);
     const ropeTables = new Map<RopeSpec, GPUBuffer>();
     const nothing = device.buffer("nothing", 16);
-    const forward = new Forward({ device, spec, arena, step, ropeTables, nothing }, loader);
+    const loras = await loadLoras({ device, step, maxBatchTokens: plan.maxBatchTokens }, adapters);
+    const forward = new Forward({ device, spec, arena, step, ropeTables, loras, nothing }, loader);
     if (typeof data === "function") await loader.fill(data);
     else await loader.load(header, data);
     for (const { rope, factors } of ropes) {
@@ -108,9 +119,10 @@ export class GpuBackend implements Backend {
       ropeTables.set(rope, device.bufferOf("rope", table));
     }
     await forward.bind(positions && device.bufferOf("positions", loader.numbers(positions.stored)));
+    loras?.release();
     const sampler = await GpuSampler.bind(device, arena, step, spec.vocabSize);
     const pageParts = await bindPages(device, arena, step);
-    const parts = { device, spec, plan, arena, step, forward, sampler, pageParts, weightsBytes: loader.bytes };
+    const parts = { device, spec, plan, arena, step, forward, sampler, pageParts, weightsBytes: loader.bytes, loras };
     return new GpuBackend(parts);
   }
 
@@ -227,6 +239,13 @@ export class GpuBackend implements Backend {
       throw new RangeError(`KV block ${block} does not exist: the pool has blocks 0 to ${numBlocks - 1}.`);
     }
   }
+}
+
+async function loadLoras(context: LoraContext, files: readonly LoraFile[]): Promise<GpuLoras | null> {
+  if (files.length === 0) return null;
+  const contents: LoraContent[] = [];
+  for (const file of files) contents.push(await readLora(file));
+  return new GpuLoras(context, contents);
 }
 
 /** The different rotations of a model, with what divides their frequencies at this context. */

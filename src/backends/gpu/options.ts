@@ -99,6 +99,8 @@ export type StepPart =
   | "decodeItems"
   | "localItems"
   | "prefillItems"
+  | "loraRows"
+  | "loraItems"
   | "tables"
   | "outputs"
   | "adjustments"
@@ -117,6 +119,8 @@ export function layOutStep(plan: GpuPlan): StepLayout {
     tokens: maxBatchTokens,
     places: 2 * maxBatchTokens,
     prefillItems: 4 * maxBatchTokens,
+    loraRows: maxBatchTokens,
+    loraItems: 4 * maxBatchTokens,
     decodeItems: 4 * maxDecodeItems,
     localItems: 4 * maxDecodeItems,
     tables: maxBatchSequences * tableBlocks,

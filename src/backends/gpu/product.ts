@@ -50,6 +50,11 @@ export class Product {
     return { kernel: await this.#gemm(tile), workgroups: gemmWorkgroups(this.#shape, tile, numTokens) };
   }
 
+  /** The same sums (with the bias), stored in rows of `y` instead of what becomes of them here. */
+  stored(y: GPUBuffer): Product {
+    return new Product(this.#device, this.#matrix, { ...this.#places, y, epilogue: "store" });
+  }
+
   /** Compiles every choice now, so that no step has to wait for it. */
   async warm(): Promise<void> {
     await Promise.all([

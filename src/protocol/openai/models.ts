@@ -1,4 +1,4 @@
-/** GET /v1/models and /v1/models/{id}: OpenAI's four fields, vLLM's `max_model_len`, llama.cpp's `meta`. */
+/** GET /v1/models and /v1/models/{id}: OpenAI's four fields, vLLM's `max_model_len` and `parent`, llama.cpp's `meta`. */
 import type { ModelInfo } from "../model-info.ts";
 
 export function modelBody(model: ModelInfo) {
@@ -7,6 +7,7 @@ export function modelBody(model: ModelInfo) {
     object: "model" as const,
     created: model.created,
     owned_by: model.ownedBy,
+    parent: model.parent,
     max_model_len: model.contextLength,
     description: model.description,
     meta: { n_params: model.numParameters, size: model.sizeBytes, quantization: model.quantization },

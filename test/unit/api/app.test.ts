@@ -89,6 +89,7 @@ describe("models", () => {
           object: "model",
           created: 1_700_000_000,
           owned_by: "runnel",
+          parent: null,
           max_model_len: 512,
           description: "A demo.",
           meta: { n_params: 15_000_000, size: 16_000_000, quantization: "Q8_0" },

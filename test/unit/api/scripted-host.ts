@@ -23,6 +23,7 @@ import { answer } from "../protocol/events.ts";
 export const MODEL: ModelInfo = {
   id: "org/demo",
   created: 1_700_000_000,
+  parent: null,
   ownedBy: "runnel",
   contextLength: 512,
   description: "A demo.",

@@ -8,6 +8,7 @@ import { type World, world } from "../serving/world.ts";
 export const CONFIG: EngineConfig = {
   modelId: "tiny",
   path: "tiny.gguf",
+  adapters: [],
   software: true,
   contextLength: null,
   kvBytes: null,
@@ -23,6 +24,7 @@ export const REPORT: EngineReport = {
   info: {
     id: "tiny",
     created: 0,
+    parent: null,
     ownedBy: "runnel",
     contextLength: 256,
     description: null,
@@ -30,6 +32,7 @@ export const REPORT: EngineReport = {
     numParameters: 1,
     sizeBytes: 1,
   },
+  adapters: [],
   engine: "hash-model",
   adapter: "none",
   isSoftware: true,

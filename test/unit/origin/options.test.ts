@@ -24,11 +24,32 @@ test("port and key come from the environment, too; drafts are asked for", () => 
   expect(parseOptions(["--help"], {})).toBeNull();
 });
 
+test("adapters belong to the model before them", () => {
+  const { engines } = parse(
+    "--model a.gguf --lora x=1.gguf --port 1 --lora team/y=dir/2=3.gguf --model b.gguf --lora z=1.gguf",
+  );
+  expect(engines.map(({ modelId, adapters }) => [modelId, adapters])).toEqual([
+    [
+      "a",
+      [
+        { name: "x", path: "1.gguf" },
+        { name: "team/y", path: "dir/2=3.gguf" },
+      ],
+    ],
+    ["b", [{ name: "z", path: "1.gguf" }]],
+  ]);
+});
+
 test.each([
   ["", "Which model?"],
   ["--model a=", "names no file"],
   ["--model /=x.gguf", "is no name for a model"],
   ["--model a.gguf --model b/a.gguf --model a=c.gguf", "Two models are called 'a'"],
+  ["--lora x=1.gguf --model a.gguf", "--lora x=1.gguf comes before every --model"],
+  ["--model a.gguf --lora 1.gguf", "names no adapter or no file"],
+  ["--model a.gguf --lora /=1.gguf", "is no name for an adapter"],
+  ["--model a.gguf --lora a=1.gguf", "Two models are called 'a'"],
+  ["--model a.gguf --model b.gguf --lora x=1.gguf --lora x=2.gguf", "Two models are called 'x'"],
   ["--model a.gguf --port 70000", "from 0 to 65535"],
   ["--model a.gguf --context 0", "--context is '0'; it must be a whole number of at least 1"],
   ["--model a.gguf --draft-model b.gguf", "Say --drafts N, too"],

@@ -129,7 +129,11 @@ export class Rig {
 
 /** What a greedy job must have generated. */
 export function expected({ sequence, probe }: Job, vocabSize = 32): number[] {
-  const tokens = generateAlone(sequence.promptTokens, { numTokens: sequence.maxTokens, vocabSize });
+  const tokens = generateAlone(sequence.promptTokens, {
+    numTokens: sequence.maxTokens,
+    vocabSize,
+    adapter: sequence.adapter,
+  });
   const end = probe.stopToken === null ? -1 : tokens.indexOf(probe.stopToken);
   return end < 0 ? tokens : tokens.slice(0, end + 1);
 }

@@ -22,8 +22,8 @@ import { GREEDY } from "../../support/sampling.ts";
 export { GREEDY };
 
 /** State of a position: its token, its place, and the states of all positions before it. */
-function stateOf(token: number, position: number, history: (position: number) => number): number {
-  let state = fmix32(token * 2654435761 + position + 1);
+function stateOf(token: number, position: number, adapter: number, history: (position: number) => number): number {
+  let state = fmix32(token * 2654435761 + position + 1 + adapter * 1_000_003);
   for (let i = 0; i < position; i++) state = fmix32(Math.imul(state, 31) + history(i));
   return state;
 }
@@ -73,13 +73,19 @@ function rowOf(state: number, vocabSize: number, output: RowOutput): RowResult {
 /** What one sequence generates with the whole machine to itself and no cache. */
 export function generateAlone(
   prompt: readonly number[],
-  options: { numTokens: number; vocabSize: number; sampling?: SamplingParams; rngKey?: [number, number] },
+  options: {
+    numTokens: number;
+    vocabSize: number;
+    sampling?: SamplingParams;
+    rngKey?: [number, number];
+    adapter?: number;
+  },
 ): number[] {
   const states: number[] = [];
   const outputTokens: number[] = [];
   for (let position = 0; outputTokens.length < options.numTokens; position++) {
     const token = position < prompt.length ? prompt[position]! : outputTokens[position - prompt.length]!;
-    states.push(stateOf(token, position, (i) => states[i]!));
+    states.push(stateOf(token, position, options.adapter ?? 0, (i) => states[i]!));
     if (position < prompt.length - 1) continue;
     const sample = {
       params: options.sampling ?? GREEDY,
@@ -94,10 +100,15 @@ export function generateAlone(
 }
 
 /** Logprob of each prompt token after the first, and its best alternatives, without a cache. */
-export function scoreAlone(prompt: readonly number[], vocabSize: number, numLogprobs: number): RowResult[] {
+export function scoreAlone(
+  prompt: readonly number[],
+  vocabSize: number,
+  numLogprobs: number,
+  adapter = 0,
+): RowResult[] {
   const states: number[] = [];
   return prompt.slice(1).map((next, position) => {
-    states.push(stateOf(prompt[position]!, position, (i) => states[i]!));
+    states.push(stateOf(prompt[position]!, position, adapter, (i) => states[i]!));
     const output = { row: 0, sample: null, scoreToken: next, numLogprobs, wantLogits: false };
     return rowOf(states[position]!, vocabSize, output);
   });
@@ -106,7 +117,7 @@ export function scoreAlone(prompt: readonly number[], vocabSize: number, numLogp
 /** What may follow these tokens, most likely first, without a cache. */
 export function logprobsAlone(tokens: readonly number[], vocabSize: number): RowResult["top"] {
   const states: number[] = [];
-  for (const [position, token] of tokens.entries()) states.push(stateOf(token, position, (i) => states[i]!));
+  for (const [position, token] of tokens.entries()) states.push(stateOf(token, position, 0, (i) => states[i]!));
   return rankedLogprobs(states.at(-1)!, vocabSize);
 }
 
@@ -136,6 +147,7 @@ export class HashModelBackend implements Backend {
       numBlocks: 64,
       maxBatchTokens: 64,
       maxBatchSequences: 16,
+      numAdapters: 0,
       ...limits,
     };
     this.#states = new Float64Array(this.limits.numBlocks * this.limits.blockTokens).fill(Number.NaN);
@@ -201,14 +213,14 @@ export class HashModelBackend implements Backend {
     return { rows: batch.sequences.flatMap((sequence) => this.#run(sequence)) };
   }
 
-  #run({ tokens, startPosition, blockTable, outputs }: StepSequence): RowResult[] {
+  #run({ tokens, startPosition, blockTable, outputs, adapter = 0 }: StepSequence): RowResult[] {
     const { blockTokens, vocabSize } = this.limits;
     const slotOf = (position: number) =>
       blockTable[Math.floor(position / blockTokens)]! * blockTokens + (position % blockTokens);
     const states: number[] = [];
     for (let i = 0; i < tokens.length; i++) {
       const position = startPosition + i;
-      const state = stateOf(tokens[i]!, position, (past) => {
+      const state = stateOf(tokens[i]!, position, adapter, (past) => {
         const slot = slotOf(past);
         const value = this.#states[slot]!;
         if (Number.isNaN(value)) throw new Error(`Position ${past} is read from slot ${slot}, which holds nothing.`);
@@ -237,7 +249,8 @@ export class HashModelBackend implements Backend {
         numTables.set(block, (numTables.get(block) ?? 0) + 1);
       }
     }
-    for (const { tokens, startPosition, blockTable, outputs } of batch.sequences) {
+    for (const { tokens, startPosition, blockTable, outputs, adapter = 0 } of batch.sequences) {
+      if (!(adapter >= 0 && adapter <= this.limits.numAdapters)) throw new Error(`Adapter ${adapter}.`);
       const end = startPosition + tokens.length;
       if (tokens.length < 1 || end > contextLength) throw new Error(`Positions ${startPosition} to ${end}.`);
       if (blockTable.length * blockTokens < end) throw new Error(`${blockTable.length} blocks for ${end} positions.`);

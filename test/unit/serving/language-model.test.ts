@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { ChatMessage, GenerateRequest, TokenLogprob } from "../../../src/protocol/generate.ts";
 import { choiceKey, seedLanes } from "../../../src/serving/rng-key.ts";
+import { createLanguageModel } from "../../../src/serving/served-model.ts";
 import { caught } from "../protocol/caught.ts";
 import { END_ID } from "./byte-tokenizer.ts";
-import { GREEDY, generateAlone, scoreAlone } from "./hash-model.ts";
+import { GREEDY, generateAlone, HashModelBackend, scoreAlone } from "./hash-model.ts";
 import { idsOf, only, readAll, request, textOf, tokenizer, vocabSize, world } from "./world.ts";
 
 describe("a generation", () => {
@@ -99,6 +100,29 @@ describe("a generation", () => {
     expect([prefixQueriedTokens, prefixHitTokens]).toEqual([52, 24]);
     const salted = readAll(model.generate(request({ prompts: [{ kind: "text", text }], cacheSalt: "other" })));
     expect(only(salted, "start")[0]!.cachedTokens).toBe(0);
+  });
+});
+
+describe("adapters", () => {
+  it("are asked for by their names, and answers carry them", () => {
+    const { model } = world({ numAdapters: 2 });
+    const said = (name: string) => readAll(model.generate(request({ model: name })));
+    for (const [adapter, name] of ["tiny", "adapter-1", "adapter-2"].entries()) {
+      const events = said(name);
+      expect(only(events, "start")[0]).toMatchObject({ model: name, cachedTokens: 0 });
+      const ids = generateAlone(idsOf("hello"), { numTokens: 8, vocabSize, adapter });
+      expect(textOf(events)).toBe(tokenizer.decode(ids));
+    }
+    // What else a host calls the model is the model.
+    expect(only(said("alias"), "start")[0]).toMatchObject({ model: "tiny" });
+  });
+
+  it("must have as many names as the backend has adapters", () => {
+    const backend = new HashModelBackend({ vocabSize, numAdapters: 1 });
+    const options = { id: "tiny", backend, tokenizer, encodeChat: null, clock: () => 0, random: () => 0 };
+    expect(() => createLanguageModel({ ...options, limits: { numWaitingMax: 1 }, onCrash: () => {} })).toThrow(
+      "The backend has 1 adapters, and 0 are named.",
+    );
   });
 });
 

@@ -74,6 +74,35 @@ describe("a cached prefix", () => {
     for (const one of jobs) expect(one.probe.tokens).toEqual(expected(one));
   });
 
+  it("is not shared between adapters, whatever a client calls its salt", () => {
+    const rig = new Rig({ numAdapters: 2 });
+    const prompt = tokensFrom(1, 20);
+    const asked = [
+      { adapter: 0 },
+      { adapter: 1 },
+      { adapter: 2 },
+      { adapter: 1 },
+      { adapter: 1, cacheSalt: "tenant-a" },
+      { cacheSalt: job(prompt, 1, { adapter: 1 }).sequence.cacheSalt },
+      { cacheSalt: "\u00001:" },
+      { adapter: 1, cacheSalt: job(prompt, 1, { adapter: 1 }).sequence.cacheSalt },
+      {},
+    ];
+    const jobs = asked.map((options) => job(prompt, 3, options));
+    for (const one of jobs) rig.run(one);
+    expect(jobs.map((one) => one.sequence.numCachedTokens)).toEqual([0, 0, 0, 16, 0, 0, 16, 0, 16]);
+    for (const one of jobs) expect(one.probe.tokens).toEqual(expected(one));
+    expect(new Set([0, 1, 2].map((i) => jobs[i]!.probe.tokens.join())).size).toBe(3);
+  });
+
+  it("is not waited for where another adapter computes it", () => {
+    const rig = new Rig({ blockTokens: 4, numAdapters: 1 });
+    const jobs = [job(tokensFrom(1, 21), 3), job(tokensFrom(1, 21), 3, { adapter: 1 })];
+    rig.run(...jobs);
+    expect(rig.backend.stepSizes[0]).toEqual([21, 21]);
+    for (const one of jobs) expect(one.probe.tokens).toEqual(expected(one));
+  });
+
   it("is not computed twice by two requests that arrive together", () => {
     const rig = new Rig({ blockTokens: 4 });
     const jobs = [job(tokensFrom(1, 21), 3), job(tokensFrom(1, 21), 3), job([...tokensFrom(1, 9), 31, 31], 3)];

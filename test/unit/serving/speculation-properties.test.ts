@@ -26,7 +26,7 @@ const longer = fc.tuple(request, fc.integer({ min: 0, max: 40 })).map(([one, max
 
 /** Rows as plain decoding reports them, logprobs included, with a machine of its own. */
 function plainRows({ request: one }: Client) {
-  const rig = new Rig({ numBlocks: 400 }, { speculation: "off" });
+  const rig = new Rig({ numBlocks: 400, numAdapters: 2 }, { speculation: "off" });
   const alone = clientOf({ ...one, delay: 0, abortAfter: null });
   play(rig, [alone]);
   return alone.choices.map(({ probe }) => probe.rows);

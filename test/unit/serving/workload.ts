@@ -52,6 +52,9 @@ const samplingOf = (one: Request): SamplingParams => ({
   presencePenalty: one.presencePenalty,
 });
 
+/** Some of those with a salt have an adapter, too: they have tokens and salt in common with others and must share nothing. */
+const adapterOf = ({ cacheSalt, own }: Request) => (cacheSalt === "" ? 0 : own.length % 3);
+
 const rngKeyOf = (one: Request, choice: number) => choiceKey([one.own[0]!, one.own.length], choice);
 
 /** What choice `i` generates alone, were there no stop token. */
@@ -61,6 +64,7 @@ export function truthOf({ request: one, choices }: Client, i: number): number[] 
     vocabSize: VOCAB_SIZE,
     sampling: samplingOf(one),
     rngKey: rngKeyOf(one, i),
+    adapter: adapterOf(one),
   });
 }
 
@@ -77,6 +81,7 @@ export function keptClientOf(one: Request, archive?: KvSource): Client {
       scorePrompt: one.scorePrompt,
       numLogprobs: one.scorePrompt ? 2 : null,
       cacheSalt: one.cacheSalt,
+      adapter: adapterOf(one),
       ...(archive !== undefined && i === 0 && { archive }),
       siblings: i === 0 ? choices.map(({ sequence }) => sequence).reverse() : [],
     });
@@ -94,7 +99,11 @@ export function rigFor(
   const longest = Math.max(...requests.map((one) => one.numShared + one.own.length + one.maxTokens));
   const { blockTokens, numSpareBlocks, ...limits } = settings;
   // The smallest pool that holds the longest sequence, and some spare: most runs must preempt.
-  return new Rig({ blockTokens, numBlocks: Math.ceil(longest / blockTokens) + numSpareBlocks }, limits, options);
+  return new Rig(
+    { blockTokens, numBlocks: Math.ceil(longest / blockTokens) + numSpareBlocks, numAdapters: 2 },
+    limits,
+    options,
+  );
 }
 
 /** Feeds the requests in at their times and steps until all is done. */
@@ -132,7 +141,7 @@ export function expectAlone(client: Client): void {
     expect(probe.numPrefilled).toBe(1);
     expect(probe.numAdmitted).toBe(i === 0 ? 1 : 0);
     const isScored = i === 0 && one.scorePrompt;
-    expect(probe.scores).toEqual(isScored ? scoreAlone(sequence.promptTokens, VOCAB_SIZE, 2) : []);
+    expect(probe.scores).toEqual(isScored ? scoreAlone(sequence.promptTokens, VOCAB_SIZE, 2, adapterOf(one)) : []);
     if (one.scorePrompt) expect(sequence.numCachedTokens).toBe(0);
   }
 }

@@ -26,6 +26,7 @@ export function world(limits: Partial<BackendLimits> = {}, engineLimits: Partial
   here.model = createLanguageModel({
     id: "tiny",
     backend,
+    adapters: Array.from({ length: backend.limits.numAdapters }, (_, i) => `adapter-${i + 1}`),
     tokenizer,
     encodeChat,
     clock: () => here.nowMs,
