@@ -47,7 +47,7 @@ it("is exact, and shares its machine", () => {
         const numRunningMax = Math.max(limits.numRunningMax, ...tasks.map(({ width }) => width));
         const tokenBudget = Math.max(limits.tokenBudget, numRunningMax);
         const rig = new Rig(
-          { blockTokens, numBlocks: Math.max(...needs) + numSpareBlocks },
+          { blockTokens, numBlocks: Math.max(...needs) + numSpareBlocks, numAdapters: 2 },
           { ...limits, numRunningMax, tokenBudget },
         );
         for (const { choices } of clients) rig.engine.add([choices[0]!.sequence]);
