@@ -11,9 +11,9 @@ import { loraFromGguf } from "../model/lora-from-gguf.ts";
 import type { ModelSpec } from "../model/model-spec.ts";
 import { fileSource } from "../model/source-file.ts";
 import { specFromGguf } from "../model/spec-from-gguf.ts";
-import type { SamplingParams } from "../protocol/generate.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import { type Backend, BackendCrash } from "../serving/backend.ts";
+import { GREEDY } from "../serving/greedy.ts";
 import { createLanguageModel, type ServedModel } from "../serving/served-model.ts";
 import { encodeChat, loadText } from "../text/index.ts";
 import { loadDraftBackend } from "./draft-loader.ts";
@@ -21,18 +21,6 @@ import type { AdapterConfig, EngineConfig, EngineReport } from "./messages.ts";
 
 /** More than take the kernels of a decode, so that both kinds run. */
 const WARM_UP_TOKENS = DECODE_ROWS_MAX + 4;
-
-const GREEDY: SamplingParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logitBias: [],
-  seed: 0,
-};
 
 export interface LoadedEngine {
   model: ServedModel;

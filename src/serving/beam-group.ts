@@ -10,24 +10,12 @@
  * backend, begins again with its first sequence, `root`, instead of coming back beam by beam. After a lost backend it
  * computes alone to its end, since it keeps no token that would show that it is not to blame.
  */
-import type { BeamParams, SamplingParams } from "../protocol/generate.ts";
+import type { BeamParams } from "../protocol/generate.ts";
 import type { BlockCopy, RowResult } from "./backend.ts";
 import { BeamSearch, type FinishedBeam, numCandidates } from "./beam-search.ts";
 import type { BlockManager } from "./block-manager.ts";
+import { GREEDY } from "./greedy.ts";
 import { Sequence, type SequenceListener, type SequenceOptions } from "./sequence.ts";
-
-/** What a backend draws is not used, and the cheapest draw it has. */
-const UNUSED_DRAW: SamplingParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logitBias: [],
-  seed: null,
-};
 
 /** What the owner of a search hears; `failed` at any time, and nothing after it. */
 export interface BeamListener extends Omit<SequenceListener, "token" | "finished"> {
@@ -68,7 +56,7 @@ export class BeamGroup {
         scorePrompt,
         cacheSalt,
         priority,
-        sampling: UNUSED_DRAW,
+        sampling: GREEDY,
         rngKey: [0, 0],
         numLogprobs: Math.max(options.numLogprobs, numCandidates(options)),
         listener: memberListener(listener),

@@ -1,14 +1,1 @@
-import type { SamplingParams } from "../../src/protocol/generate.ts";
-
-/** Every filter and penalty off: the argmax. */
-export const GREEDY: SamplingParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logitBias: [],
-  seed: null,
-};
+export { GREEDY } from "../../src/serving/greedy.ts";
