@@ -2,7 +2,6 @@
 import { abortAllDurableObjects, runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
-import { originPool } from "../../../src/edge/origins/origin-pool.ts";
 import { usualPieces } from "../../support/upstream-server.ts";
 import { ORIGIN_KEY } from "../origin-config.ts";
 import {
@@ -19,19 +18,11 @@ import {
   untilIdle,
 } from "../sessions.ts";
 import { addTinyModel, answerOf, createSession, errorOf, post } from "../stack.ts";
-import { callsTo, endedCall, script } from "./upstream.ts";
+import { callsTo, endedCall, resetOrigins, script } from "./upstream.ts";
 
 const usual = (question: string, numPieces: number) => usualPieces(question, numPieces).join("");
 
-beforeEach(async () => {
-  for (const name of ["left", "right", "plain", "vllm", "shaky"]) await script(name);
-  for (const { places } of originPool.models(env)) {
-    for (const { origin } of places) {
-      origin.breaker.completed();
-      origin.restUntilMs = 0;
-    }
-  }
-});
+beforeEach(resetOrigins);
 
 interface SentMessage {
   role: string;

@@ -1,27 +1,16 @@
 /** Requests that the Worker forwards to origins, which are real servers, through its front door. */
-import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { originPool } from "../../../src/edge/origins/origin-pool.ts";
 import { usualPieces } from "../../support/upstream-server.ts";
 import { ORIGIN_KEY } from "../origin-config.ts";
 import { addTinyModel, answerOf, chat, chunksOf, errorOf, post, request } from "../stack.ts";
-import { callsTo, endedCall, script } from "./upstream.ts";
+import { callsTo, endedCall, resetOrigins, script } from "./upstream.ts";
 
 const usual = (question: string, numPieces: number) => usualPieces(question, numPieces).join("");
 
 const ask = (model: string, question: string, numTokens = 12, fields: object = {}) =>
   post("/v1/chat/completions", { ...chat(model, question, numTokens), ...fields });
 
-beforeEach(async () => {
-  for (const name of ["left", "right", "plain", "vllm", "shaky"]) await script(name);
-  // What the tests before have taught about the origins is not meant for this one.
-  for (const { places } of originPool.models(env)) {
-    for (const { origin } of places) {
-      origin.breaker.completed();
-      origin.restUntilMs = 0;
-    }
-  }
-});
+beforeEach(resetOrigins);
 
 describe("models", () => {
   test("of both tiers are listed, with whose they are", async () => {
