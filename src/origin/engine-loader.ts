@@ -126,6 +126,7 @@ async function warmUp(model: ServedModel, name: string): Promise<void> {
     stopStrings: [],
     stopTokenIds: [],
     ignoreEos: true,
+    constraint: null,
     logprobs: null,
     echo: false,
     cacheSalt: "warm-up",

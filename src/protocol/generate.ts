@@ -41,6 +41,18 @@ export type Prompt =
   /** `answerSoFar`: words of the answer that are there already, to go on from; absent = a new answer. */
   | { kind: "chat"; messages: ChatMessage[]; answerSoFar?: string };
 
+/** What an answer's text must be, from its first character to its last; enforced at every sampled token. */
+export type Constraint =
+  /** A JSON object of any shape. */
+  | { kind: "json" }
+  /** A JSON text that this JSON Schema describes. */
+  | { kind: "schema"; schema: unknown }
+  | { kind: "regex"; pattern: string }
+  /** One of these, word for word. */
+  | { kind: "choice"; choices: string[] }
+  /** A context-free grammar in GBNF, llama.cpp's notation; its root is `root`. */
+  | { kind: "grammar"; text: string };
+
 export interface BeamParams {
   /** Beams that are followed side by side, at least `n`. */
   width: number;
@@ -67,6 +79,8 @@ export interface GenerateRequest {
   stopTokenIds: number[];
   /** Go on after an end-of-generation token (benchmarks). */
   ignoreEos: boolean;
+  /** What every choice must match as a whole; null = anything. */
+  constraint: Constraint | null;
   /** Number of alternatives reported for each generated token; null = no logprobs. Log softmax of the raw logits,
    * before temperature, penalties and bias. */
   logprobs: number | null;

@@ -288,6 +288,7 @@ async function saidByCpu(prompts: string[], loaded = cpu): Promise<string[]> {
       stopStrings: [],
       stopTokenIds: [],
       ignoreEos: false,
+      constraint: null,
       logprobs: null,
       echo: false,
       cacheSalt: "",

@@ -105,6 +105,7 @@ test("what may wait is bounded: the next is told to come back, from a session an
       stopStrings: [],
       stopTokenIds: [],
       ignoreEos: true,
+      constraint: null,
       logprobs: null,
       echo: false,
       cacheSalt: "",

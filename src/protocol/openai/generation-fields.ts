@@ -90,6 +90,7 @@ export function generationOf(fields: GenerationFields, maxTokensDefault: number 
     stopStrings: typeof fields.stop === "string" ? [fields.stop] : (fields.stop ?? []),
     stopTokenIds: fields.stop_token_ids ?? [],
     ignoreEos: fields.ignore_eos ?? false,
+    constraint: null,
     cacheSalt: fields.cache_salt ?? "",
     priority: fields.priority ?? 0,
   };

@@ -28,6 +28,7 @@ test("saving beside a stream that makes no step ends with what it may move, and 
       stopStrings: [],
       stopTokenIds: [],
       ignoreEos: true,
+      constraint: null,
       logprobs: null,
       cacheSalt: "salt",
       priority: 0,

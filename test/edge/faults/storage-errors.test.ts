@@ -46,6 +46,7 @@ const turnRequest = (content: string, numTokens: number) => ({
     stopStrings: [],
     stopTokenIds: [],
     ignoreEos: true,
+    constraint: null,
     logprobs: null,
     cacheSalt: "",
     priority: 0,

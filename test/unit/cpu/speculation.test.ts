@@ -78,6 +78,7 @@ function ask(model: ServedModel, { sampling, messages, n = 1, maxTokens = 60, tr
     stopStrings: [],
     stopTokenIds: [],
     ignoreEos: true,
+    constraint: null,
     logprobs: 2,
     echo: false,
     cacheSalt: "",

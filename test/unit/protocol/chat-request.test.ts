@@ -30,6 +30,7 @@ test("the smallest request gets OpenAI's defaults", () => {
       stopStrings: [],
       stopTokenIds: [],
       ignoreEos: false,
+      constraint: null,
       priority: 0,
       logprobs: null,
       echo: false,

@@ -61,6 +61,7 @@ const requests = (prompts: fc.Arbitrary<Prompt[]>, logprobsMax: number): fc.Arbi
     stopStrings: fc.array(fc.string({ minLength: 1, maxLength: 9 }), { maxLength: 3 }),
     stopTokenIds: fc.array(fc.nat(99), { maxLength: 3 }),
     ignoreEos: fc.boolean(),
+    constraint: fc.constant(null),
     priority: fc.integer({ min: -9, max: 9 }),
     logprobs: fc.option(fc.nat(logprobsMax)),
     echo: fc.constant(false),

@@ -62,6 +62,7 @@ export function request(changes: Partial<GenerateRequest> = {}): GenerateRequest
     stopStrings: [],
     stopTokenIds: [],
     ignoreEos: true,
+    constraint: null,
     logprobs: null,
     echo: false,
     cacheSalt: "",
