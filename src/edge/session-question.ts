@@ -48,12 +48,6 @@ export function assertFitsRow(text: string, param: string): void {
   );
 }
 
-/** Of a request that brings none: kept with the turn, so that it can go on after a fault. 53 bits, all that JSON carries. */
-export function drawSeed(): number {
-  const [high, low] = crypto.getRandomValues(new Uint32Array(2));
-  return (high! >>> 11) * 2 ** 32 + low!;
-}
-
 /**
  * Sessions of one owner share cached prefixes (the same system prompt); nobody else's do, so that no tenant can learn
  * from the time to the first token what another one has asked. A fork is a session like any other: under the same owner

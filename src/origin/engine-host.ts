@@ -6,7 +6,7 @@
  * step the event loop turns: an abort is seen before the next but one is planned, and what it frees is free for that.
  */
 import { ApiError, errorFields, internalError } from "../protocol/errors.ts";
-import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
+import type { GenerateEvent } from "../protocol/generate.ts";
 import type { TextGeneration } from "../serving/generation.ts";
 import type { ServedModel } from "../serving/served-model.ts";
 import type { EngineState, FromEngine, ToEngine } from "./messages.ts";
@@ -41,7 +41,7 @@ export class EngineHost {
 
   /** @returns a promise while answers are open, which rejects when the model can no longer be stepped */
   handle(message: Exclude<ToEngine, { type: "load" }>): Promise<void> {
-    if (message.type === "generate") this.#generate(message.id, message.request);
+    if (message.type === "generate") this.#generate(message);
     else this.#abort(message.id);
     return this.#run();
   }
@@ -50,10 +50,10 @@ export class EngineHost {
     this.#options.send({ type: "beat", state: this.state });
   }
 
-  #generate(id: number, request: GenerateRequest): void {
+  #generate({ id, request, generatedTokens }: Extract<ToEngine, { type: "generate" }>): void {
     const { model, send, log } = this.#options;
     try {
-      this.#open.set(id, model.generate(request));
+      this.#open.set(id, model.generate(request, { generatedTokens }));
       this.#newestId = id;
       send({ type: "admitted", id, state: this.state });
     } catch (cause) {

@@ -4,6 +4,7 @@
  */
 import { systemClock } from "../api/clock.ts";
 import { consoleLog, type Log } from "../api/log.ts";
+import { drawSeed } from "../api/random-seed.ts";
 import { forkEngine } from "./fork-engine.ts";
 import { startHttpServer } from "./http-server.ts";
 import type { EngineReport } from "./messages.ts";
@@ -11,6 +12,7 @@ import { ModelMeter } from "./meters.ts";
 import { createMetrics, type OriginMetrics } from "./metrics.ts";
 import { HELP, type OriginOptions, parseOptions, UsageError } from "./options.ts";
 import { OriginModels } from "./origin-models.ts";
+import { RECOVERY_LIMITS } from "./recovery.ts";
 import { RemoteModel } from "./remote-model.ts";
 import { EngineStartError, SUPERVISOR_LIMITS } from "./supervisor.ts";
 
@@ -54,7 +56,8 @@ function remoteModel(config: OriginOptions["engines"][number], metrics: OriginMe
     config,
     spawn: forkEngine,
     clock: systemClock,
-    limits: SUPERVISOR_LIMITS,
+    limits: { ...SUPERVISOR_LIMITS, ...RECOVERY_LIMITS },
+    drawSeed,
     meter: new ModelMeter(metrics, config.modelId, () => performance.now()),
     log: (line) => console.error(line),
   });

@@ -41,8 +41,8 @@ export interface AdapterConfig {
 
 export type ToEngine =
   | { type: "load"; config: EngineConfig }
-  /** Answered by `admitted` or `refused`, then by `answers`. */
-  | { type: "generate"; id: number; request: GenerateRequest }
+  /** Answered by `admitted` or `refused`, then by `answers`. `generatedTokens`: see `GenerateOptions`. */
+  | { type: "generate"; id: number; request: GenerateRequest; generatedTokens: number[] }
   /** Nobody wants this answer any more. Not answered. */
   | { type: "abort"; id: number };
 

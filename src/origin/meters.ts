@@ -22,8 +22,8 @@ export class ModelMeter {
     for (const gauge of [metrics.running, metrics.waiting, metrics.kvUsage, metrics.engineUp])
       gauge.set(this.#label, 0);
     // Counters that were never counted are shown, too: a rate needs a first value.
-    const { promptTokens, generationTokens, restarts, preemptions, prefixQueries, prefixHits } = metrics;
-    for (const counter of [promptTokens, generationTokens, restarts, preemptions, prefixQueries, prefixHits]) {
+    const { promptTokens, generationTokens, restarts, resent, preemptions, prefixQueries, prefixHits } = metrics;
+    for (const counter of [promptTokens, generationTokens, restarts, resent, preemptions, prefixQueries, prefixHits]) {
       counter.inc(this.#label, 0);
     }
   }
@@ -104,6 +104,11 @@ export class RequestMeter {
     } else if (event.type === "error") {
       this.#metrics.failed.inc({ ...this.#label, code: event.code ?? "none" });
     }
+  }
+
+  /** To another engine, the one that had it being lost. */
+  sentAgain(): void {
+    this.#metrics.resent.inc(this.#label);
   }
 
   refused({ code }: ApiError): void {

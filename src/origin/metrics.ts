@@ -44,6 +44,7 @@ export function createMetrics() {
     succeeded: counter("vllm:request_success_total", "Choices that ended, and how.", "finished_reason"),
     refused: counter("runnel_requests_refused_total", "Requests that were not taken on, and why.", "code"),
     failed: counter("runnel_requests_failed_total", "Requests that failed after they were taken on, and why.", "code"),
+    resent: counter("runnel_requests_resent_total", "Answers that a next engine went on with after one was lost."),
     restarts: counter("runnel_engine_failures_total", "Engines that were lost while they could answer."),
     steps: counter("runnel_engine_steps_total", "Steps of the engine."),
     stepTokens: counter("runnel_engine_step_tokens_total", "Tokens that steps computed."),

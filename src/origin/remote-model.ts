@@ -1,15 +1,16 @@
 /**
  * A model whose engine is another process: requests go there, and each answer's events are kept here until its reader
- * takes them. When the engine is lost all answers fail with a 503 that says so, after what had arrived of them.
+ * takes them. When the engine is lost the next one goes on with what was running (`Recovery`); what it cannot go on with
+ * fails with an error that says so, after what had arrived of it.
  */
 import type { Clock } from "../api/clock.ts";
 import type { EventStream } from "../api/model-service.ts";
-import { ApiError, overloaded, readerTooSlow, unavailable } from "../protocol/errors.ts";
+import { ApiError, engineFailed, overloaded, readerTooSlow, unavailable } from "../protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
-import { EventQueue } from "../serving/event-queue.ts";
-import { heapBytes } from "../serving/event-size.ts";
 import type { EngineConfig, FromEngine } from "./messages.ts";
-import type { ModelMeter, RequestMeter } from "./meters.ts";
+import type { ModelMeter } from "./meters.ts";
+import { OpenAnswer } from "./open-answer.ts";
+import { Recovery, type RecoveryLimits } from "./recovery.ts";
 import { type SpawnEngine, Supervisor, type SupervisorLimits } from "./supervisor.ts";
 
 const UNREAD_BYTES_MAX = 16 * 1024 * 1024;
@@ -18,32 +19,21 @@ export interface RemoteModelOptions {
   config: EngineConfig;
   spawn: SpawnEngine;
   clock: Clock;
-  limits: SupervisorLimits;
+  limits: SupervisorLimits & RecoveryLimits;
+  /** Seeds of requests that bring none. */
+  drawSeed: () => number;
   /** What one reader may leave unread. Default: some 60,000 tokens, or 4,000 with twenty alternatives each. */
   unreadBytesMax?: number;
   meter: ModelMeter;
   log: (line: string) => void;
 }
 
-interface OpenAnswer {
-  readonly id: number;
-  readonly meter: RequestMeter;
-  readonly admitted: PromiseWithResolvers<void>;
-  readonly events: EventQueue<GenerateEvent>;
-  heldBytes: number;
-  /** Nothing more will come. */
-  hasEnded: boolean;
-  /** Thrown when the events are read. */
-  error: ApiError | null;
-  /** Of a reader that waits. */
-  wake: () => void;
-}
-
 export class RemoteModel {
   readonly id: string;
   readonly supervisor: Supervisor;
   readonly #options: RemoteModelOptions;
-  /** Those that the engine works on. */
+  readonly #recovery: Recovery;
+  /** Those that have not ended, by their ids. */
   readonly #open = new Map<number, OpenAnswer>();
   #nextId = 0;
 
@@ -59,6 +49,16 @@ export class RemoteModel {
       log,
       onMessage: (message) => this.#hear(message),
       onLost: () => this.#lose(),
+    });
+    this.#recovery = new Recovery({
+      clock,
+      limits,
+      send: (answer) => {
+        answer.meter.sentAgain();
+        this.supervisor.send(answer.message());
+      },
+      fail: (answer, why) =>
+        this.#fail(answer, why === "losses" ? engineFailed(this.id, answer.numLosses) : this.#lost),
     });
   }
 
@@ -78,17 +78,14 @@ export class RemoteModel {
    */
   async generate(request: GenerateRequest): Promise<EventStream> {
     const { supervisor } = this;
-    const { meter, config } = this.#options;
-    const answer: OpenAnswer = {
+    const { meter, config, clock, drawSeed } = this.#options;
+    const { sampling } = request;
+    const answer = new OpenAnswer({
       id: this.#nextId++,
+      request: { ...request, sampling: { ...sampling, seed: sampling.seed ?? drawSeed() } },
       meter: meter.arrived(request),
-      admitted: Promise.withResolvers(),
-      events: new EventQueue(),
-      heldBytes: 0,
-      hasEnded: false,
-      error: null,
-      wake: () => {},
-    };
+      nowMs: () => clock.nowMs(),
+    });
     if (supervisor.phase !== "ready") {
       this.#refuse(answer, unavailable(`The engine of '${this.id}' is starting. Retry.`, supervisor.retryAfterS));
     } else if (this.#open.size >= supervisor.report!.requestsMax) {
@@ -96,28 +93,33 @@ export class RemoteModel {
       this.#refuse(answer, overloaded(config.waitingMax, config.waitingMax));
     } else {
       this.#open.set(answer.id, answer);
-      supervisor.send({ type: "generate", id: answer.id, request });
+      supervisor.send(answer.message());
     }
-    await answer.admitted.promise;
-    return { next: () => this.#next(answer), cancel: () => this.#cancel(answer) };
+    await answer.admitted;
+    return { next: () => answer.next(), cancel: () => this.#cancel(answer) };
   }
 
   /** Ends every answer with this error. */
   failAll(error: ApiError): void {
-    for (const answer of this.#open.values()) {
-      if (this.supervisor.phase === "ready") this.supervisor.send({ type: "abort", id: answer.id });
+    for (const answer of [...this.#open.values()]) {
+      this.#abort(answer);
       this.#fail(answer, error);
     }
   }
 
   #hear(message: FromEngine): void {
     const { meter } = this.#options;
-    if (message.type === "ready") meter.engineReady(message.state);
+    if (message.type === "ready") {
+      meter.engineReady(message.state);
+      this.#recovery.ready();
+    }
     if ("state" in message && message.state !== null) meter.engineState(message.state);
-    if (message.type === "admitted") this.#open.get(message.id)?.admitted.resolve();
+    if (message.type === "admitted") this.#open.get(message.id)?.admit();
     if (message.type === "refused") {
       const answer = this.#open.get(message.id);
-      if (answer !== undefined) this.#refuse(answer, new ApiError(message.error));
+      const error = new ApiError(message.error);
+      if (answer?.isAdmitted) this.#fail(answer, error);
+      else if (answer !== undefined) this.#refuse(answer, error);
     }
     if (message.type !== "answers") return;
     for (const [id, events] of message.answers) {
@@ -128,69 +130,65 @@ export class RemoteModel {
 
   #take(answer: OpenAnswer, events: readonly GenerateEvent[]): void {
     for (const event of events) {
-      answer.meter.observe(event);
-      answer.events.push(event);
-      answer.heldBytes += heapBytes(event);
-      if (event.type === "done" || event.type === "error") this.#close(answer);
+      const novelty = answer.take(event);
+      if (novelty === "differs") {
+        this.#abort(answer);
+        this.#fail(answer, this.#lost);
+        return;
+      }
+      // That it was admitted once more does not clear it.
+      if (novelty === "new" && event.type !== "start") this.#recovery.cleared(answer);
     }
+    if (answer.hasEnded) this.#open.delete(answer.id);
     const { unreadBytesMax = UNREAD_BYTES_MAX } = this.#options;
     if (!answer.hasEnded && answer.heldBytes > unreadBytesMax) {
-      this.supervisor.send({ type: "abort", id: answer.id });
+      this.#abort(answer);
       this.#fail(answer, readerTooSlow(answer.heldBytes, unreadBytesMax));
     }
-    answer.wake();
-  }
-
-  async #next(answer: OpenAnswer): Promise<GenerateEvent | null> {
-    while (answer.events.length === 0 && !answer.hasEnded) {
-      await new Promise<void>((resolve) => (answer.wake = resolve));
-    }
-    const event = answer.events.shift();
-    if (event !== null) {
-      answer.heldBytes -= heapBytes(event);
-      return event;
-    }
-    const { error } = answer;
-    answer.error = null;
-    if (error !== null) throw error;
-    return null;
+    answer.wakeReader();
   }
 
   #cancel(answer: OpenAnswer): void {
     if (answer.hasEnded) return;
-    this.supervisor.send({ type: "abort", id: answer.id });
+    this.#abort(answer);
     answer.meter.aborted();
-    answer.events.clear();
+    answer.forget();
     this.#close(answer);
-    answer.wake();
   }
 
   #lose(): void {
     this.#options.meter.engineLost();
-    const error = unavailable(
+    this.#recovery.lost(this.#open.values(), this.supervisor.backInMs);
+  }
+
+  /** What an answer ends with that no engine goes on with. */
+  get #lost(): ApiError {
+    return unavailable(
       `The engine of '${this.id}' failed in the middle of this answer and starts again. Send the request once more.`,
       this.supervisor.retryAfterS,
     );
-    for (const answer of this.#open.values()) this.#fail(answer, error);
+  }
+
+  /** Where the engine has it. */
+  #abort(answer: OpenAnswer): void {
+    if (this.supervisor.phase !== "ready" || this.#recovery.isWaiting(answer)) return;
+    this.supervisor.send({ type: "abort", id: answer.id });
   }
 
   #refuse(answer: OpenAnswer, error: ApiError): void {
     answer.meter.refused(error);
+    answer.fail(error);
     this.#close(answer);
-    answer.admitted.reject(error);
   }
 
-  /** Whether its client has an answer's head already or not, it hears of it. */
   #fail(answer: OpenAnswer, error: ApiError): void {
     answer.meter.failed(error);
-    answer.error = error;
+    answer.fail(error);
     this.#close(answer);
-    answer.admitted.reject(error);
-    answer.wake();
   }
 
   #close(answer: OpenAnswer): void {
-    answer.hasEnded = true;
     this.#open.delete(answer.id);
+    this.#recovery.cleared(answer);
   }
 }

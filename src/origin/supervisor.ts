@@ -108,9 +108,13 @@ export class Supervisor {
   }
 
   /** Until the engine probably answers again. */
-  get retryAfterS(): number {
+  get backInMs(): number {
     const pauseMs = Math.max(0, this.#resumesAtMs - this.#options.clock.nowMs());
-    return Math.max(1, Math.ceil((pauseMs + (this.#report?.loadMs ?? 0)) / 1000));
+    return pauseMs + (this.#report?.loadMs ?? 0);
+  }
+
+  get retryAfterS(): number {
+    return Math.max(1, Math.ceil(this.backInMs / 1000));
   }
 
   /** @throws EngineStartError where the engine cannot begin */

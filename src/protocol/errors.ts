@@ -266,6 +266,19 @@ export function unavailable(message: string, retryAfterS: number): ApiError {
   });
 }
 
+/** An engine is lost again and again with one request in it: sent once more, it would do the same elsewhere. */
+export function engineFailed(model: string, numTimes: number): ApiError {
+  return new ApiError({
+    status: 500,
+    type: "server_error",
+    code: "engine_failed",
+    param: null,
+    message:
+      `The engine of '${model}' failed ${numTimes} times while it worked on this answer, so it is not tried again. Other ` +
+      "requests are answered.",
+  });
+}
+
 /**
  * A server behind this one did not do its part.
  *

@@ -63,7 +63,7 @@ describe.each(files)("%s", (path) => {
 });
 
 /** The real clock and randomness that hosts hand to the routes. */
-const HOST_DEFAULTS = ["api/clock.ts", "api/random-id.ts"];
+const HOST_DEFAULTS = ["api/clock.ts", "api/random-id.ts", "api/random-seed.ts"];
 
 test("the pure rooms take time and randomness as arguments", () => {
   const ambient = /\b(Date\.now|performance\.now|Math\.random|crypto\.(randomUUID|getRandomValues))\b/;

@@ -93,6 +93,8 @@ export class LiveEngine implements EngineProcess {
   readonly here: World;
   readonly host: EngineHost;
   readonly #listener: EngineProcessListener;
+  /** Called with each request before it is begun. */
+  onGenerate: (requestId: string) => unknown = () => {};
   #isAlive = true;
 
   constructor(listener: EngineProcessListener, limits: Partial<EngineLimits> = {}) {
@@ -115,7 +117,8 @@ export class LiveEngine implements EngineProcess {
       this.#say({ type: "ready", report: REPORT, state: this.host.state });
       return;
     }
-    void this.host.handle(copy);
+    if (copy.type === "generate") this.onGenerate(copy.request.requestId);
+    if (this.#isAlive) void this.host.handle(copy);
   }
 
   /** As a process that aborts: not a word more. */

@@ -1,46 +1,13 @@
 /** A model behind the border between processes, with an engine over the hash model on the other side. */
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../../src/api/clock.ts";
-import type { EventStream } from "../../../src/api/model-service.ts";
 import { ModelMeter } from "../../../src/origin/meters.ts";
 import { createMetrics } from "../../../src/origin/metrics.ts";
 import { OriginModels } from "../../../src/origin/origin-models.ts";
 import { RemoteModel } from "../../../src/origin/remote-model.ts";
-import { SUPERVISOR_LIMITS } from "../../../src/origin/supervisor.ts";
-import type { ApiError } from "../../../src/protocol/errors.ts";
-import type { GenerateEvent } from "../../../src/protocol/generate.ts";
-import type { EngineLimits } from "../../../src/serving/engine.ts";
 import { readAll, request, textOf, world } from "../serving/world.ts";
-import { CONFIG, LiveEngine, scripted } from "./engines.ts";
-
-async function started(limits: Partial<EngineLimits> = {}, { pauseMs = 5, unreadBytesMax = 1e6 } = {}) {
-  const lives: LiveEngine[] = [];
-  const metrics = createMetrics();
-  const model = new RemoteModel({
-    config: CONFIG,
-    spawn: (listener) => {
-      lives.push(new LiveEngine(listener, limits));
-      return lives.at(-1)!;
-    },
-    clock: systemClock,
-    limits: { ...SUPERVISOR_LIMITS, pauseMs },
-    unreadBytesMax,
-    meter: new ModelMeter(metrics, "tiny", () => performance.now()),
-    log: () => {},
-  });
-  await model.supervisor.start();
-  const value = async (name: string) => {
-    const metric = await metrics.registry.getSingleMetric(name)!.get();
-    return metric.values.reduce((sum, { value }) => sum + value, 0);
-  };
-  return { model, lives, value, stop: () => model.supervisor.stop() };
-}
-
-async function all(stream: EventStream): Promise<GenerateEvent[]> {
-  const events: GenerateEvent[] = [];
-  for (let event = await stream.next(); event !== null; event = await stream.next()) events.push(event);
-  return events;
-}
+import { CONFIG, scripted } from "./engines.ts";
+import { all, DRAWN_SEED, LIMITS, started } from "./live-model.ts";
 
 const textAt = (i: number) => ({ kind: "text" as const, text: "hello world".slice(i) });
 
@@ -74,26 +41,6 @@ describe("refusals", () => {
     lives[0]!.kill();
     await expect.poll(() => model.supervisor.phase).toBe("paused");
     await expect(model.generate(request())).rejects.toMatchObject({ status: 503, retryAfterS: 32 });
-    stop();
-  });
-});
-
-describe("an engine that is lost", () => {
-  test("fails what it was answering, after what had arrived, and the next request is answered", async () => {
-    const { model, lives, value, stop } = await started();
-    const streams = await Promise.all([1, 2, 3].map(() => model.generate(request({ maxTokens: 100 }))));
-    for (const stream of streams) expect(await stream.next()).toMatchObject({ type: "start" });
-    lives[0]!.kill();
-    const errors = await Promise.all(streams.map((stream) => all(stream).catch((cause: ApiError) => cause)));
-    for (const error of errors) {
-      expect(error).toMatchObject({ status: 503, code: "model_unavailable", retryAfterS: 2 });
-      expect((error as ApiError).message).toMatch(/^The engine of 'tiny' failed in the middle of this answer/);
-    }
-    expect(await streams[0]!.next()).toBeNull();
-    await expect.poll(() => model.supervisor.phase).toBe("ready");
-    const text = textOf(await all(await model.generate(request())));
-    expect(text).toBe(textOf(readAll(world().model.generate(request()))));
-    expect(await value("runnel_engine_failures_total")).toBe(1);
     stop();
   });
 });
@@ -136,7 +83,8 @@ test("a model that is still loading is not listed, and says when to come back", 
     config: CONFIG,
     spawn: scripted().spawn,
     clock: systemClock,
-    limits: SUPERVISOR_LIMITS,
+    limits: LIMITS,
+    drawSeed: () => DRAWN_SEED,
     meter: new ModelMeter(createMetrics(), "tiny", () => 0),
     log: () => {},
   });
