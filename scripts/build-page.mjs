@@ -17,7 +17,9 @@ Bundles src/page/main.ts into public/app.js.
 
   --watch       build again after every change, until Ctrl-C
   --sourcemap   also write public/app.js.map, for a debugger
-  --help        this text`;
+  --help        this text
+
+Exit codes: 0 done, 1 failed, 2 called wrongly.`;
 
 /** Browsers of the last years; the page uses nothing that would need more down-levelling. */
 const TARGET = ["chrome111", "firefox115", "safari16.4"];
@@ -51,5 +53,5 @@ async function main() {
 
 main().catch((error) => {
   console.error(`build-page: ${error.message}`);
-  process.exitCode = 1;
+  process.exitCode = String(error.code).startsWith("ERR_PARSE_ARGS") ? 2 : 1;
 });

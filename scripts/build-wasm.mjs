@@ -33,7 +33,8 @@ Builds runnel_scalar.wasm, runnel_simd128.wasm, runnel_relaxed.wasm and runnel_d
   --help     this text
 
 Needs a Rust toolchain for wasm32-unknown-unknown (rustup, or Debian's rustc-web with rust-web-src and lld), wasm-pack,
-and wasm-opt from npm. scripts/ci-toolchain.sh installs them on Debian. Exit codes: 0 done, 1 failed or not matching.`;
+and wasm-opt from npm. scripts/ci-toolchain.sh installs them on Debian. Exit codes: 0 done, 1 failed or not
+matching, 2 called wrongly.`;
 
 function run(command, args, env) {
   const { status, error } = spawnSync(command, args, { stdio: "inherit", env, cwd: ROOT });
@@ -130,7 +131,8 @@ try {
   else if (values.check) check(findToolchain(ROOT));
   else build(findToolchain(ROOT), values.out ?? PKG);
 } catch (error) {
-  if (!(error instanceof BuildError) && error.code !== "ERR_PARSE_ARGS_UNKNOWN_OPTION") throw error;
+  const isUsage = String(error.code).startsWith("ERR_PARSE_ARGS");
+  if (!(error instanceof BuildError) && !isUsage) throw error;
   console.error(error.message);
-  process.exitCode = 1;
+  process.exitCode = isUsage ? 2 : 1;
 }

@@ -3,6 +3,12 @@
 # sources of its standard library, lld, and wasm-pack. Does nothing where a toolchain is there already. wasm-pack is
 # built without optimisation: it only starts other programs, and compiles in a third of the time that way.
 set -euo pipefail
+if [ $# -gt 0 ]; then
+  # The comment above is the help.
+  sed -n '2,/^set /{/^#/s/^# //p}' "$0"
+  [ "$1" = --help ] || exit 2
+  exit 0
+fi
 cd "$(dirname "$0")/.."
 WASM_PACK_VERSION=0.15.1
 export PATH="$PWD/node_modules/.bin:$PATH"

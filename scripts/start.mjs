@@ -33,8 +33,11 @@ Serves the API and the chat page on http://${HOST}:${DEFAULT_PORT}.
   --inspector-port N  where a debugger can connect (default: any free port)
   --no-warm         do not load the model before the first request
   --verbose         show everything that wrangler prints
-  --help            this text`;
+  --help            this text
 
+Exit codes: 0 after Ctrl-C or SIGTERM, 2 called wrongly, 1 for everything else.`;
+
+/** The command was called wrongly. */
 class UsageError extends Error {}
 
 async function main() {
@@ -76,10 +79,10 @@ function parsePort(text) {
 
 /** This Node where it is new enough, else the one that `npm ci` put into node_modules. */
 function findNode() {
-  if (!existsSync(WRANGLER)) throw new UsageError("wrangler is not installed here. Run `npm ci` first.");
+  if (!existsSync(WRANGLER)) throw new Error("wrangler is not installed here. Run `npm ci` first.");
   if (isNewEnough(process.versions.node)) return process.execPath;
   if (existsSync(BUNDLED_NODE)) return BUNDLED_NODE;
-  throw new UsageError(
+  throw new Error(
     `Node ${NODE_MIN.join(".")} or newer is needed, this is ${process.versions.node}, and the Node that comes with the ` +
       "packages is missing. Run `npm ci` (without --ignore-scripts), or install a newer Node.",
   );
@@ -95,7 +98,7 @@ function assertPortIsFree(port) {
     const probe = createServer();
     probe.once("error", (error) => {
       const why = error.code === "EADDRINUSE" ? "is in use" : `cannot be opened (${error.code})`;
-      reject(new UsageError(`Port ${port} ${why}. Choose another one: PORT=${(port % 65_535) + 1} npm start`));
+      reject(new Error(`Port ${port} ${why}. Choose another one: PORT=${(port % 65_535) + 1} npm start`));
     });
     probe.listen(port, HOST, () => probe.close(resolve));
   });
@@ -179,5 +182,6 @@ function readyLine(url, report, tookMs) {
 
 main().catch((error) => {
   console.error(`start: ${error.message}`);
-  process.exit(1);
+  const isUsage = error instanceof UsageError || String(error.code).startsWith("ERR_PARSE_ARGS");
+  process.exit(isUsage ? 2 : 1);
 });

@@ -21,6 +21,17 @@ import { type Expected, type Fixture, maxDifference, readFixtures } from "../tes
 import { referenceLogits } from "../test/support/reference-forward.ts";
 import { logSoftmax } from "../test/support/reference-sampler.ts";
 import { readWeights } from "../test/support/tiny-model.ts";
+import { verifyValues } from "./verify-values.ts";
+
+const HELP = `Usage: node scripts/verify-api.ts --fixtures DIR [options]
+
+Compares what the running server reports with logits of llama.cpp.
+
+  --fixtures DIR    has models/…/X.gguf, each with X.expected.json beside it
+  --only SUBSTRING  only files whose path has it
+  --help            this text
+
+Exit codes: 0 everything is within its bounds, 1 something is not, 2 called wrongly.`;
 
 /** Of a log probability, F32 weights. */
 const F32_DIFFERENCE_MAX = 2e-2;
@@ -88,7 +99,10 @@ async function verify(url: string, fixture: Fixture, persistTo: string): Promise
   return { text: `NMSE ${nmse.toExponential(2)}`, passed: nmse <= NMSE_MAX };
 }
 
-const { values } = parseArgs({ options: { fixtures: { type: "string" }, only: { type: "string" } } });
+const values = verifyValues(HELP, () => {
+  const options = { fixtures: { type: "string" }, only: { type: "string" }, help: { type: "boolean" } } as const;
+  return parseArgs({ options }).values;
+});
 const fixtures = readFixtures(values.fixtures, values.only).filter(({ expected }) => expected.native !== undefined);
 const persistTo = mkdtempSync(join(tmpdir(), "runnel-verify-api-"));
 const server = await startServer({ persistTo, args: ["--no-warm"] });

@@ -25,6 +25,20 @@ import { kernelModules } from "../test/support/kernel-modules.ts";
 import { nodeFileSource } from "../test/support/node-file-source.ts";
 import { referenceLogits } from "../test/support/reference-forward.ts";
 import { readWeights } from "../test/support/tiny-model.ts";
+import { verifyValues } from "./verify-values.ts";
+
+const HELP = `Usage: node scripts/verify-fixtures.ts --fixtures DIR [options]
+
+Compares the CPU engine with logits and text of llama.cpp.
+
+  --fixtures DIR    has models/…/X.gguf, each with X.expected.json beside it
+  --only SUBSTRING  only files whose path has it
+  --pkg DIR         the engine's build (default: wasm/pkg)
+  --sets LIST       kernel sets: scalar, simd128, … (default: all)
+  --kv LIST         precisions of the KV cache; bounds hold for f32 (default: all)
+  --help            this text
+
+Exit codes: 0 everything is within its bounds, 1 something is not, 2 called wrongly.`;
 
 const F32_DIFFERENCE_MAX: Record<ModelSpec["activation"], number> = { silu: 1e-3, "gelu-tanh": 1e-2 };
 const NMSE_RATIO_MAX = 1.25;
@@ -133,14 +147,16 @@ function verifyTrainedModel({ backend, spec }: Loaded, expected: Expected): Verd
   };
 }
 
-const { values } = parseArgs({
-  options: {
+const values = verifyValues(HELP, () => {
+  const options = {
     fixtures: { type: "string" },
     pkg: { type: "string" },
     only: { type: "string" },
     sets: { type: "string" },
     kv: { type: "string" },
-  },
+    help: { type: "boolean" },
+  } as const;
+  return parseArgs({ options }).values;
 });
 const sets = KERNEL_SETS.filter((set) => values.sets === undefined || values.sets.split(",").includes(set));
 const precisions = KV_PRECISIONS.filter((kv) => values.kv === undefined || values.kv.split(",").includes(kv));

@@ -19,17 +19,32 @@ import { type Fixture, nmse, readFixtures } from "../test/support/fixtures.ts";
 import { nodeFileSource } from "../test/support/node-file-source.ts";
 import { argmax, referenceLogits } from "../test/support/reference-forward.ts";
 import { readWeights } from "../test/support/tiny-model.ts";
+import { verifyValues } from "./verify-values.ts";
+
+const HELP = `Usage: node scripts/verify-gpu.ts --fixtures DIR [options]
+
+Compares the GPU engine with logits and text of llama.cpp.
+
+  --fixtures DIR    has models/…/X.gguf, each with X.expected.json beside it
+  --only SUBSTRING  only files whose path has it
+  --kv PRECISION    f16 or int8, which is for information (default: f16)
+  --software        run on SwiftShader, on the CPU
+  --help            this text
+
+Exit codes: 0 everything is within its bounds, 1 something is not, 2 called wrongly.`;
 
 const NMSE_MAX = 1e-5;
 const NUM_GREEDY_TOKENS = 180;
 
-const { values } = parseArgs({
-  options: {
+const values = verifyValues(HELP, () => {
+  const options = {
     fixtures: { type: "string" },
     only: { type: "string" },
     kv: { type: "string", default: "f16" },
     software: { type: "boolean", default: false },
-  },
+    help: { type: "boolean" },
+  } as const;
+  return parseArgs({ options }).values;
 });
 const kvPrecision = values.kv === "int8" ? "int8" : "f16";
 

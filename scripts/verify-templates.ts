@@ -8,6 +8,16 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ApiError } from "../src/protocol/errors.ts";
 import { JinjaChatTemplate } from "../src/text/chat-template.ts";
+import { verifyValues } from "./verify-values.ts";
+
+const HELP = `Usage: node scripts/verify-templates.ts --fixtures DIR
+
+Renders reference conversations and compares them with what Jinja2 gives.
+
+  --fixtures DIR  has templates/expected.json and templates/X.jinja
+  --help          this text
+
+Exit codes: 0 everything is within its bounds, 1 something is not, 2 called wrongly.`;
 
 interface Conversation {
   name: string;
@@ -21,8 +31,9 @@ interface Outcome {
   error?: string;
 }
 
-const { values } = parseArgs({ options: { fixtures: { type: "string" } } });
-if (values.fixtures === undefined) throw new Error("Say where the fixtures are: --fixtures DIR");
+const values = verifyValues(HELP, () => {
+  return parseArgs({ options: { fixtures: { type: "string" }, help: { type: "boolean" } } }).values;
+});
 const root = join(values.fixtures, "templates");
 const expected = JSON.parse(readFileSync(join(root, "expected.json"), "utf8"));
 const conversations: Conversation[] = expected.cases;

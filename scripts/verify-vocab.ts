@@ -14,6 +14,17 @@ import { readGguf } from "../src/model/gguf-reader.ts";
 import { memorySource } from "../src/model/source-memory.ts";
 import { fromGguf } from "../src/text/from-gguf.ts";
 import type { LibraryTokenizer } from "../src/text/library-tokenizer.ts";
+import { verifyValues } from "./verify-values.ts";
+
+const HELP = `Usage: node scripts/verify-vocab.ts --fixtures DIR [options]
+
+Checks the tokenizers against reference ids.
+
+  --fixtures DIR  has vocab/X.gguf with X.gguf.inp and X.gguf.out, and models/…/X.gguf with X.expected.json
+  --memory        also what a tokenizer takes, and its speed (wants node --expose-gc)
+  --help          this text
+
+Exit codes: 0 everything is within its bounds, 1 something is not, 2 called wrongly.`;
 
 interface Case {
   text: string;
@@ -24,10 +35,14 @@ interface Case {
   detokenized?: string;
 }
 
-const { values } = parseArgs({
-  options: { fixtures: { type: "string" }, memory: { type: "boolean", default: false } },
+const values = verifyValues(HELP, () => {
+  const options = {
+    fixtures: { type: "string" },
+    memory: { type: "boolean", default: false },
+    help: { type: "boolean" },
+  } as const;
+  return parseArgs({ options }).values;
 });
-if (values.fixtures === undefined) throw new Error("Say where the fixtures are: --fixtures DIR");
 const root = values.fixtures;
 
 let numMissed = 0;
