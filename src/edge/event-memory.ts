@@ -4,14 +4,13 @@
  * may hold `EVENT_BYTES_MAX`; beyond that whoever holds the most ends: a stateless stream with an error, since its reader
  * is the cause, a session's answer with what it has, as one that came to its `max_tokens`.
  */
-import { ApiError } from "../protocol/errors.ts";
+import { type ApiError, readerTooSlow } from "../protocol/errors.ts";
 
 /**
  * Of `JS_RESERVE_BYTES`. About 23,000 tokens: more than eight answers of 2,048 tokens at once. With twenty alternatives for
  * each token it is 1,300.
  */
 export const EVENT_BYTES_MAX = 6_000_000;
-const RETRY_S = 1;
 
 interface Holder {
   readonly heldBytes: number;
@@ -30,18 +29,5 @@ export function boundEvents(holders: Iterable<Holder>): void {
   }
   if (largest === null || totalBytes <= EVENT_BYTES_MAX) return;
   if (largest.keepsEvents) largest.endEarly();
-  else largest.drop(readerTooSlow(largest.heldBytes));
-}
-
-function readerTooSlow(heldBytes: number): ApiError {
-  return new ApiError({
-    status: 429,
-    type: "server_busy",
-    code: "reader_too_slow",
-    param: null,
-    message:
-      `${heldBytes} bytes of this answer wait to be read, and all answers together may hold ${EVENT_BYTES_MAX}. Read ` +
-      "faster, or ask for fewer logprobs.",
-    retryAfterS: RETRY_S,
-  });
+  else largest.drop(readerTooSlow(largest.heldBytes, EVENT_BYTES_MAX, "all answers together"));
 }

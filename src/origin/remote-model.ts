@@ -143,7 +143,7 @@ export class RemoteModel {
     const { unreadBytesMax = UNREAD_BYTES_MAX } = this.#options;
     if (!answer.hasEnded && answer.heldBytes > unreadBytesMax) {
       this.#abort(answer);
-      this.#fail(answer, readerTooSlow(answer.heldBytes, unreadBytesMax));
+      this.#fail(answer, readerTooSlow(answer.heldBytes, unreadBytesMax, "an answer"));
     }
     answer.wakeReader();
   }

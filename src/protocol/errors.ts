@@ -240,16 +240,24 @@ export function overloaded(numWaiting: number, numWaitingMax: number): ApiError 
   });
 }
 
-/** An answer is made faster than its client takes it. */
-export function readerTooSlow(heldBytes: number, limitBytes: number): ApiError {
+/**
+ * An answer is made faster than its client takes it.
+ *
+ * @param holder whose unread bytes the limit is on
+ */
+export function readerTooSlow(
+  heldBytes: number,
+  limitBytes: number,
+  holder: "an answer" | "all answers together",
+): ApiError {
   return new ApiError({
     status: 429,
     type: "server_busy",
     code: "reader_too_slow",
     param: null,
     message:
-      `${heldBytes} bytes of this answer wait to be read; the limit is ${limitBytes}. Read faster, or ask for fewer ` +
-      "logprobs.",
+      `${heldBytes} bytes of this answer wait to be read, and ${holder} may hold ${limitBytes}. Read faster, or ask for ` +
+      "fewer logprobs.",
     retryAfterS: 1,
   });
 }
