@@ -28,15 +28,17 @@ export class EngineHost {
   #newestId = -1;
   #isStepping = false;
   #stepStartedAtMs: number | null = null;
+  readonly #stepTokens: number[] = [];
 
   constructor(options: EngineHostOptions) {
     this.#options = options;
   }
 
-  get state(): EngineState {
+  /** For a message: what it says of steps is not said again. */
+  takeState(): EngineState {
     const { model, nowMs } = this.#options;
     const stepMs = this.#stepStartedAtMs === null ? 0 : nowMs() - this.#stepStartedAtMs;
-    return { stats: model.stats, stepMs };
+    return { stats: model.stats, stepMs, stepTokens: this.#stepTokens.splice(0) };
   }
 
   /** @returns a promise while answers are open, which rejects when the model can no longer be stepped */
@@ -47,7 +49,7 @@ export class EngineHost {
   }
 
   beat(): void {
-    this.#options.send({ type: "beat", state: this.state });
+    this.#options.send({ type: "beat", state: this.takeState() });
   }
 
   #generate({ id, request, generatedTokens }: Extract<ToEngine, { type: "generate" }>): void {
@@ -55,7 +57,7 @@ export class EngineHost {
     try {
       this.#open.set(id, model.generate(request, { generatedTokens }));
       this.#newestId = id;
-      send({ type: "admitted", id, state: this.state });
+      send({ type: "admitted", id, state: this.takeState() });
     } catch (cause) {
       if (!(cause instanceof ApiError)) log(`Request ${request.requestId} could not be taken on`, cause);
       const error = cause instanceof ApiError ? cause : internalError(request.requestId);
@@ -78,12 +80,15 @@ export class EngineHost {
       while (this.#open.size > 0) {
         this.#stepStartedAtMs = this.#options.nowMs();
         const newestId = this.#newestId;
+        const { numStepTokens } = this.#options.model.stats;
         const step = this.#options.model.step();
         // A backend hands its work to the GPU a little later than it is asked to.
         await this.#options.nextTurn();
         this.#sendAnswers();
         const isMoved = await step;
         this.#stepStartedAtMs = null;
+        const numTokens = this.#options.model.stats.numStepTokens - numStepTokens;
+        if (numTokens > 0) this.#stepTokens.push(numTokens);
         if (!isMoved && this.#hasOpenUpTo(newestId))
           throw new Error("Answers are open, but there is nothing to compute.");
       }
@@ -105,6 +110,6 @@ export class EngineHost {
       if (events.length > 0) answers.push([id, events]);
       if (generation.isDrained) this.#open.delete(id);
     }
-    if (answers.length > 0) this.#options.send({ type: "answers", answers, state: this.state });
+    if (answers.length > 0) this.#options.send({ type: "answers", answers, state: this.takeState() });
   }
 }

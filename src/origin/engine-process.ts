@@ -34,7 +34,7 @@ setInterval(() => {
 async function start(config: EngineConfig): Promise<void> {
   const { model, report } = await loadEngine(config, { onCrash: die, log });
   host = new EngineHost({ model, send, nowMs: () => performance.now(), nextTurn, log });
-  send({ type: "ready", report, state: host.state });
+  send({ type: "ready", report, state: host.takeState() });
 }
 
 function send(message: FromEngine): void {

@@ -58,7 +58,12 @@ function remoteModel(config: OriginOptions["engines"][number], metrics: OriginMe
     clock: systemClock,
     limits: { ...SUPERVISOR_LIMITS, ...RECOVERY_LIMITS },
     drawSeed,
-    meter: new ModelMeter(metrics, config.modelId, () => performance.now()),
+    meter: new ModelMeter(
+      metrics,
+      config.modelId,
+      () => performance.now(),
+      config.adapters.map(({ name }) => name),
+    ),
     log: (line) => console.error(line),
   });
 }

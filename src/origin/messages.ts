@@ -73,6 +73,8 @@ export interface EngineState {
   stats: EngineStats;
   /** How long the step under way has taken; 0 where none is. */
   stepMs: number;
+  /** Tokens of each step since the last message that had a state. */
+  stepTokens: number[];
 }
 
 export type FromEngine =

@@ -8,7 +8,7 @@ import { EventQueue } from "../serving/event-queue.ts";
 import { heapBytes } from "../serving/event-size.ts";
 import { KnownEvents, type Novelty } from "./known-events.ts";
 import type { ToEngine } from "./messages.ts";
-import type { RequestMeter } from "./meters.ts";
+import type { RequestMeter } from "./request-meter.ts";
 
 export interface OpenAnswerOptions {
   id: number;

@@ -108,9 +108,9 @@ export class RemoteModel {
   }
 
   #hear(message: FromEngine): void {
-    const { meter } = this.#options;
+    const { meter, config } = this.#options;
     if (message.type === "ready") {
-      meter.engineReady(message.state);
+      meter.engineReady(message.state, config.kvPrecision);
       this.#recovery.ready();
     }
     if ("state" in message && message.state !== null) meter.engineState(message.state);

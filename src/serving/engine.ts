@@ -19,6 +19,7 @@ import { Scheduler } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 import { NUM_DRAFTING_MAX, type SpeculationOption, speculationSettings } from "./speculation.ts";
 import type { StepPlan } from "./step-plan.ts";
+import { unusedSlots } from "./unused-slots.ts";
 
 /**
  * Most tokens whose blocks are moved between pool and archives from one step of running streams to the next, both ways
@@ -114,8 +115,10 @@ export class Engine {
       numRunning: this.#scheduler.running.length,
       numWaiting: this.#scheduler.numWaiting,
       numBlocks: this.#blocks.numBlocks,
+      blockTokens: this.#blocks.blockTokens,
       numFreeBlocks: this.#blocks.numFreeBlocks,
       numCachedBlocks: this.#blocks.numCachedBlocks,
+      numUnusedSlots: unusedSlots(this.#scheduler.running, this.#blocks.blockTokens),
       numUnsaved: this.#scheduler.numUnsaved,
       numRestoredTokens: this.#numRestoredTokens,
       ...this.#scheduler.stats,

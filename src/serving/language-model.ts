@@ -69,9 +69,13 @@ export interface EngineStats extends SchedulerStats {
   numRunning: number;
   numWaiting: number;
   numBlocks: number;
+  /** Token slots of each. */
+  blockTokens: number;
   numFreeBlocks: number;
   /** Blocks that hold reusable prefixes and no running sequence (a subset of the free ones). */
   numCachedBlocks: number;
+  /** Token slots of taken blocks that hold nothing; a block that several share counts once. */
+  numUnusedSlots: number;
   /** Answers that ended and whose blocks are held until they are archived. */
   numUnsaved: number;
   /** Tokens whose keys and values came from an archive. */

@@ -28,7 +28,7 @@ import type { DraftDemand } from "./draft-model.ts";
 import type { Drafter } from "./drafter.ts";
 import { RunningSet } from "./running-set.ts";
 import { checkSchedulerInvariants } from "./scheduler-invariants.ts";
-import { newSchedulerStats } from "./scheduler-stats.ts";
+import { countDrafts, newSchedulerStats } from "./scheduler-stats.ts";
 import type { Sequence } from "./sequence.ts";
 import { SequenceQueue } from "./sequence-queue.ts";
 import { Speculation, type SpeculationSettings } from "./speculation.ts";
@@ -184,8 +184,7 @@ export class Scheduler {
           let numAccepted = 0;
           if (drafts.length > 0) numAccepted = this.#verify(sequence, drafts, result.rows, row);
           else this.#advance(sequence, plan.chunks[i]!, result.rows, row, row + numRows);
-          this.stats.numDraftedTokens += drafts.length;
-          this.stats.numAcceptedTokens += numAccepted;
+          countDrafts(this.stats, drafts.length, numAccepted);
           this.#speculation?.learn(sequence, drafts.length, numAccepted, result.rows, row);
         } catch (error) {
           this.fail(sequence, error);

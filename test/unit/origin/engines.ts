@@ -85,7 +85,7 @@ export function scripted(): { lives: ScriptedEngine[]; spawn: SpawnEngine } {
 }
 
 export function stateOf({ model }: World): EngineState {
-  return { stats: model.stats, stepMs: 0 };
+  return { stats: model.stats, stepMs: 0, stepTokens: [] };
 }
 
 /** A life that answers, with messages that went through JSON as those of a process do. */
@@ -114,7 +114,7 @@ export class LiveEngine implements EngineProcess {
     if (!this.#isAlive) return;
     const copy = JSON.parse(JSON.stringify(message)) as ToEngine;
     if (copy.type === "load") {
-      this.#say({ type: "ready", report: REPORT, state: this.host.state });
+      this.#say({ type: "ready", report: REPORT, state: this.host.takeState() });
       return;
     }
     if (copy.type === "generate") this.onGenerate(copy.request.requestId);
