@@ -4,6 +4,8 @@ export interface SchedulerStats {
   prefixHitTokens: number;
   numPreemptions: number;
   numSteps: number;
+  /** Of these, planned and handed over while the one before was under way. */
+  numStepsAhead: number;
   /** Drafts included. */
   numStepTokens: number;
   /** Tokens that were guessed and verified, and those of them that were right. */
@@ -17,6 +19,7 @@ export function newSchedulerStats(): SchedulerStats {
     prefixHitTokens: 0,
     numPreemptions: 0,
     numSteps: 0,
+    numStepsAhead: 0,
     numStepTokens: 0,
     numDraftedTokens: 0,
     numAcceptedTokens: 0,

@@ -18,7 +18,9 @@
  * the beginning, they stand beside each other, and blocks for all of them are made ready before the first is planned.
  *
  * A preempted sequence goes to the head of the queue and gives up its blocks; their full ones stay in the prefix cache,
- * so computing them again usually costs little. `schedule` and `complete` are apart, so that a backend may answer later.
+ * so computing them again usually costs little. `schedule` and `complete` are apart, so that a backend may answer later;
+ * a step can be planned while one is under way (`step-ahead.ts`). Where it cannot, what is under way comes back first, and
+ * then the proof above holds for the next step.
  */
 import type { RowResult, StepResult } from "./backend.ts";
 import type { BeamGroup } from "./beam-group.ts";
@@ -31,6 +33,7 @@ import { newSchedulerStats } from "./scheduler-stats.ts";
 import type { Sequence } from "./sequence.ts";
 import { SequenceQueue } from "./sequence-queue.ts";
 import { Speculation, type SpeculationSettings } from "./speculation.ts";
+import { canStepAhead } from "./step-ahead.ts";
 import { StepPlan } from "./step-plan.ts";
 import { type PlannerOptions, StepPlanner } from "./step-planner.ts";
 import { UnsavedBlocks } from "./unsaved-blocks.ts";
@@ -59,6 +62,8 @@ export class Scheduler {
   readonly #speculation: Speculation | null;
   readonly #planner: StepPlanner;
   readonly #sparePlans: StepPlan[] = [];
+  /** Planned and not handed back, the oldest first. */
+  readonly #underWay: StepPlan[] = [];
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     for (const name of ["tokenBudget", "prefillChunkTokens", "numRunningMax"] as const) {
@@ -148,26 +153,35 @@ export class Scheduler {
     this.#unsaved.saved(blocks);
   }
 
-  /** The next step, or null when there is nothing to compute. Hand it back through `complete` or `drop`. */
+  /**
+   * The next step, or null when there is nothing to compute, or not before what is under way is back. Hand it back through
+   * `complete` or `drop`, in the order in which steps were planned.
+   */
   schedule(): StepPlan | null {
+    const isAhead = this.#underWay.length > 0;
+    if (isAhead && !this.#canStepAhead()) return null;
     const plan = this.#sparePlans.pop() ?? new StepPlan();
-    this.#planner.fill(plan);
+    this.#planner.fill(plan, isAhead);
     if (plan.numTokens === 0) {
       this.#sparePlans.push(plan);
       return null;
     }
+    this.#underWay.push(plan);
     this.stats.numSteps++;
+    if (isAhead) this.stats.numStepsAhead++;
     this.stats.numStepTokens += plan.numTokens;
     return plan;
   }
 
   /** Takes in what a step computed. A listener that throws fails its own sequence only. */
   complete(plan: StepPlan, result: StepResult): void {
+    this.#take(plan);
     let row = 0;
     for (let i = 0; i < plan.sequences.length; i++) {
       const sequence = plan.sequences[i]!;
-      const numRows = plan.batch.sequences[i]!.outputs.length;
+      const numRows = plan.numRows[i]!;
       if (sequence.status === "running") {
+        if (plan.draws[i]) sequence.numDrawn--;
         try {
           const drafts = plan.drafts[i]!;
           let numAccepted = 0;
@@ -187,6 +201,7 @@ export class Scheduler {
 
   /** Every sequence of a step that could not be computed fails. */
   drop(plan: StepPlan, error: unknown): void {
+    this.#take(plan);
     for (const sequence of plan.sequences) this.fail(sequence, error);
     this.#sparePlans.push(plan);
   }
@@ -198,23 +213,43 @@ export class Scheduler {
   }
 
   /**
-   * The backend went down with this step and took the content of all blocks with it: no prefix is known any more, and
-   * whoever runs starts again from its tokens. Any of the step may be the cause, so each of them computes alone until it
-   * has a token (`step-planner.ts`); only the one that brings the backend down again and again fails.
+   * The backend went down with the steps under way and took the content of all blocks with it: no prefix is known any
+   * more, and whoever runs starts again from its tokens. Any of the steps may be the cause, so each of them computes alone
+   * until it has a token (`step-planner.ts`); only the one that brings the backend down again and again fails.
    */
-  lose(plan: StepPlan, error: unknown): void {
-    for (const sequence of plan.sequences) if (++sequence.numCrashes > CRASHES_MAX) this.fail(sequence, error);
+  lose(error: unknown): void {
+    const plans = this.#underWay.splice(0);
+    for (const sequence of new Set(plans.flatMap(({ sequences }) => sequences))) {
+      if (++sequence.numCrashes > CRASHES_MAX) this.fail(sequence, error);
+    }
     while (this.running.length > 0) this.#running.requeueLast();
     this.#unsaved.giveUpAll();
     this.#blocks.forgetContent();
-    this.#sparePlans.push(plan);
+    this.#sparePlans.push(...plans);
   }
 
   /** Throws where the scheduler's and the blocks' states disagree. For tests. */
   checkInvariants(): void {
     const { running } = this;
     const [waiting, unsaved] = [this.#waiting, this.#unsaved];
-    checkSchedulerInvariants({ blocks: this.#blocks, running, numRunningMax: this.numRunningMax, waiting, unsaved });
+    const [blocks, { numRunningMax }, numUnderWay] = [this.#blocks, this, this.#underWay.length];
+    checkSchedulerInvariants({ blocks, running, numRunningMax, numUnderWay, waiting, unsaved });
+  }
+
+  #canStepAhead(): boolean {
+    const next = this.#waiting.first;
+    return canStepAhead({
+      blocks: this.#blocks,
+      running: this.running,
+      next,
+      speculates: this.#speculation !== null,
+    });
+  }
+
+  #take(plan: StepPlan): void {
+    const at = this.#underWay.indexOf(plan);
+    if (at < 0) throw new Error("This step is not under way.");
+    this.#underWay.splice(at, 1);
   }
 
   #advance(sequence: Sequence, numTokens: number, rows: RowResult[], rowStart: number, rowEnd: number): void {
@@ -259,7 +294,10 @@ export class Scheduler {
       this.#blocks.commit(sequence.table!, sequence, sequence.numComputed);
       this.#accept(sequence, row);
     }
-    if (sequence.status === "running") this.#blocks.truncate(sequence.table!, sequence.numComputed);
+    if (sequence.status === "running") {
+      this.#blocks.truncate(sequence.table!, sequence.numComputed);
+      sequence.setComputed(sequence.numComputed);
+    }
     return numAccepted;
   }
 

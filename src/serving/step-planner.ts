@@ -14,6 +14,7 @@ import type { SchedulerStats } from "./scheduler-stats.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceQueue } from "./sequence-queue.ts";
 import type { Speculation } from "./speculation.ts";
+import { isSuspect } from "./step-ahead.ts";
 import type { StepPlan } from "./step-plan.ts";
 import type { UnsavedBlocks } from "./unsaved-blocks.ts";
 
@@ -55,8 +56,11 @@ export class StepPlanner {
     this.#admission = new Admission(blocks, running.sequences, waiting, unsaved);
   }
 
-  /** Fills an empty plan; it stays empty when there is nothing to compute. */
-  fill(plan: StepPlan): void {
+  /**
+   * Fills an empty plan; it stays empty when there is nothing to compute.
+   * @param isAhead a step is under way, and there is room for all decodes (`canStepAhead`)
+   */
+  fill(plan: StepPlan, isAhead: boolean): void {
     this.#unsaved.giveUpAged(this.#stats.numSteps);
     plan.begin();
     this.#planDecodes(plan);
@@ -64,7 +68,9 @@ export class StepPlanner {
     this.#planPrefills(plan, numDecodes);
     this.#admit(plan, numDecodes);
     // Only where nothing but decodes was planned: no prompt waits for a step that drafts made longer.
-    if (plan.numSequences === numDecodes) this.#speculation?.extend(plan, this.#options.tokenBudget - numDecodes);
+    if (!isAhead && plan.numSequences === numDecodes) {
+      this.#speculation?.extend(plan, this.#options.tokenBudget - numDecodes);
+    }
     plan.end();
   }
 
@@ -78,7 +84,7 @@ export class StepPlanner {
     // The victims of a preemption are taken from the end, so never from those already planned.
     for (let i = 0; i < sequences.length; i++) {
       const sequence = sequences[i]!;
-      if (sequence.numRemaining > 1) continue;
+      if (sequence.numToSchedule !== 1 || sequence.isDrawnToEnd) continue;
       const { beams } = sequence;
       if (beams === null)
         while (sequence.status === "running" && !this.#prepareWrite(plan, sequence, 1)) this.#makeRoom();
@@ -99,8 +105,8 @@ export class StepPlanner {
     const { sequences } = this.#running;
     for (let i = 0; i < sequences.length; i++) {
       const sequence = sequences[i]!;
-      if (sequence.numRemaining === 1) continue;
-      const numTokens = Math.min(sequence.numRemaining, this.#numPrefillLeft(plan, numDecodes));
+      if (sequence.numToSchedule <= 1) continue;
+      const numTokens = Math.min(sequence.numToSchedule, this.#numPrefillLeft(plan, numDecodes));
       if (numTokens === 0) return;
       plan.add(sequence, numTokens);
     }
@@ -117,16 +123,16 @@ export class StepPlanner {
       if (match === null) return;
       this.#waiting.remove(sequence);
       this.#start(plan, sequence, match);
-      plan.add(sequence, Math.min(sequence.numRemaining, numLeft));
+      plan.add(sequence, Math.min(sequence.numToSchedule, numLeft));
     }
   }
 
   #start(plan: StepPlan, sequence: Sequence, match: PrefixMatch): void {
     sequence.table = this.#blocks.open(sequence.cacheSalt, match);
-    sequence.numComputed = match.numBlocks * this.#blocks.blockTokens + this.#blocks.takeTail(sequence.table, match);
+    sequence.setComputed(match.numBlocks * this.#blocks.blockTokens + this.#blocks.takeTail(sequence.table, match));
     sequence.status = "running";
     this.#running.sequences.push(sequence);
-    this.#prepareWrite(plan, sequence, sequence.numRemaining);
+    this.#prepareWrite(plan, sequence, sequence.numToSchedule);
     if (sequence.numCachedTokens === null) {
       sequence.numCachedTokens = sequence.numComputed;
       this.#stats.prefixQueriedTokens += sequence.numTokens;
@@ -136,7 +142,7 @@ export class StepPlanner {
   }
 
   #prepareWrite(plan: StepPlan, sequence: Sequence, numTokens: number): boolean {
-    const start = sequence.numComputed;
+    const start = sequence.numScheduled;
     return this.#blocks.prepareWrite(sequence.table!, start, start + numTokens, plan.batch.copies);
   }
 
@@ -153,9 +159,4 @@ export class StepPlanner {
     this.#running.requeueLast();
     this.#stats.numPreemptions++;
   }
-}
-
-/** It was in a step that took the backend down, and has no token since. */
-function isSuspect(sequence: Sequence): boolean {
-  return sequence.numCrashes > 0;
 }
