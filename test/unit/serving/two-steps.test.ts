@@ -5,9 +5,14 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { BackendCrash } from "../../../src/serving/backend.ts";
+import type { EngineLimits } from "../../../src/serving/engine.ts";
+import type { Sequence } from "../../../src/serving/sequence.ts";
 import { uniformSource } from "../../support/random.ts";
-import { expected, type Job, job, Rig, tokensFrom } from "./harness.ts";
+import { BeamJob } from "./beam-job.ts";
+import { searchAlone } from "./beam-truth.ts";
+import { expected, type Job, job, Rig, type RigOptions, tokensFrom } from "./harness.ts";
 import { GREEDY } from "./hash-model.ts";
+import { oracle } from "./oracle-drafter.ts";
 import {
   type Client,
   clientOf,
@@ -17,21 +22,35 @@ import {
   type Request,
   request,
   rigFor,
+  truthOf,
+  VOCAB_SIZE,
 } from "./workload.ts";
 
 // Seconds on an idle machine; a busy one must not fail for being slow.
 vi.setConfig({ testTimeout: 300_000 });
 
-function rigOf(depth: number, settings: Machine, requests: readonly Request[], seed: number): Rig {
-  const rig = rigFor(settings, requests, {}, { numStepsInFlight: depth });
+function rigOf(
+  depth: number,
+  settings: Machine & Partial<EngineLimits>,
+  requests: readonly Request[],
+  seed: number,
+  options: RigOptions = {},
+): Rig {
+  const rig = rigFor(settings, requests, options, { numStepsInFlight: depth });
   const random = uniformSource(seed);
   rig.backend.isAsynchronous = true;
   rig.backend.turnsOfAnswer = () => Math.floor(random() * 9);
   return rig;
 }
 
+interface PlayOptions {
+  seed: number;
+  faultsAt: Faults;
+  onRound?: (round: number) => void;
+}
+
 /** As `play`, with callers that do not wait for each other. */
-async function playLater(rig: Rig, clients: readonly Client[], { seed, faultsAt }: { seed: number; faultsAt: Faults }) {
+async function playLater(rig: Rig, clients: readonly Client[], { seed, faultsAt, onRound }: PlayOptions) {
   const random = uniformSource(seed);
   const turns: { client: Client; at: number }[] = [];
   let at = 0;
@@ -45,6 +64,7 @@ async function playLater(rig: Rig, clients: readonly Client[], { seed, faultsAt 
       if (arrival === round) rig.engine.add([client.choices[0]!.sequence]);
       if (client.abortAt === round) for (const { sequence } of client.choices) rig.engine.abort(sequence);
     }
+    onRound?.(round);
     const fault = faultsAt.get(round);
     if (fault !== undefined) rig.backend.nextError = fault;
     rig.backend.poison(rig.engine.vacantBlocks());
@@ -61,7 +81,7 @@ async function playLater(rig: Rig, clients: readonly Client[], { seed, faultsAt 
     if (!rig.engine.isAlive) {
       rig.backend.revive();
       rig.engine.replaceBackend(rig.backend);
-    } else if (!hasMoved && round > at) return;
+    } else if (!hasMoved && round > at + 6) return;
   }
   throw new Error("The machine does not come to rest.");
 }
@@ -126,6 +146,48 @@ describe("random workloads", () => {
     );
     expect(numCrashes).toBeGreaterThan(100);
   });
+});
+
+it("drafts and searches sit out, and change nothing", async () => {
+  let [numAhead, numAccepted, numSearches] = [0, 0, 0];
+  const search = fc.record({
+    width: fc.integer({ min: 1, max: 3 }),
+    maxTokens: fc.integer({ min: 1, max: 6 }),
+    own: fc.array(fc.nat(VOCAB_SIZE - 1), { minLength: 1, maxLength: 6 }),
+    arrivesAt: fc.nat(6),
+  });
+  await fc.assert(
+    fc.asyncProperty(...workload, fc.array(search, { maxLength: 2 }), async (settings, requests, seed, searches) => {
+      const truths = new Map<Sequence, number[]>();
+      const createDrafter = (sequence: Sequence) => oracle(sequence, truths.get(sequence)!, (i) => i % 5 === 1);
+      const numRunningMax = Math.max(settings.numRunningMax, 3);
+      const roomy = { ...settings, numRunningMax, tokenBudget: Math.max(settings.tokenBudget, 3), numSpareBlocks: 40 };
+      const rig = rigOf(2, { ...roomy, speculation: { maxDrafts: 8 } }, requests, seed, { createDrafter });
+      const clients = requests.map(clientOf);
+      for (const client of clients) {
+        for (const [i, { sequence }] of client.choices.entries()) truths.set(sequence, truthOf(client, i));
+      }
+      const tasks = searches.map(({ own, ...rest }) => {
+        return { ...rest, prompt: own, lengthPenalty: 1, endTokens: [0, 5, 10], vocabSize: VOCAB_SIZE };
+      });
+      const found = tasks.map((task) => new BeamJob(task));
+      const onRound = (round: number) => {
+        for (const [i, { arrivesAt }] of searches.entries()) {
+          if (round === arrivesAt) rig.engine.add([found[i]!.group.root]);
+        }
+      };
+      await playLater(rig, clients, { seed, faultsAt: NO_FAULTS, onRound });
+      for (const client of clients) expectAlone(client);
+      for (const [i, { beams }] of found.entries()) expect(beams).toEqual(searchAlone(tasks[i]!));
+      expectAtRest(rig);
+      expect(rig.faults).toEqual([]);
+      numAhead += rig.engine.stats.numStepsAhead;
+      numAccepted += rig.engine.stats.numAcceptedTokens;
+      numSearches += found.length;
+    }),
+    { seed: 23, numRuns: 200 },
+  );
+  expect(Math.min(numAhead, numAccepted, numSearches)).toBeGreaterThan(30);
 });
 
 /** Two steps in flight, answers when a test says so. */
