@@ -2,7 +2,7 @@
  * Token ids → rows of the residual stream: decode(row of the embedding) · scale (+ a learned position).
  *
  * An id with its highest bit set means "the token that was sampled last in slot …": so a step can be encoded before the
- * one before it has been read back (`sampling/scatter.ts` fills the slots).
+ * one before it has been read back (`sampling/sample.ts` fills the slots).
  *
  * v1: a thread decodes a chunk of 32.
  */

@@ -2,8 +2,9 @@
  * The engine's side of the border: requests come as messages, a loop steps the model while any answer is open, and what
  * came of a step leaves in one message.
  *
- * A step's events are sent while the next step is on the GPU, so that the GPU does not wait for their JSON. With each
- * step the event loop turns: an abort is seen before the next but one is planned, and what it frees is free for that.
+ * A step's events are sent while the next step is on the GPU, so that the GPU does not wait for their JSON; the step behind
+ * that was handed over too, where the scheduler can plan so far. With each step the event loop turns: an abort is seen
+ * before another step is planned, and what it frees is free for that.
  */
 import { ApiError, errorFields, internalError } from "../protocol/errors.ts";
 import type { GenerateEvent } from "../protocol/generate.ts";

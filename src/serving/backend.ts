@@ -11,6 +11,12 @@
  *  - `copies` run before anything else of the step;
  *  - the sum of tokens over all sequences is at most `limits.maxBatchTokens`.
  *
+ * Two steps in flight: where `limits.numStepsInFlight` is 2, `step` may be called once more before the promise of the step
+ * before has resolved, and a sequence may begin with a token that that step draws and nobody has seen yet (`follows`).
+ * Steps are computed in the order of the calls, each as if alone: it sees all that the steps before it wrote, and nothing of
+ * those behind it. So a block may change hands as soon as the last step that names it was handed over. A batch is read
+ * before `step` returns: its objects are the next step's then.
+ *
  * Batch invariance: a sequence's results do not depend on what else is in the batch, nor on how its prompt was cut
  * into steps, nor on which physical blocks it holds. Bit for bit within one backend.
  */
@@ -32,6 +38,8 @@ export interface BackendLimits {
   maxBatchSequences: number;
   /** LoRA adapters that were loaded: sequences may name 1 … numAdapters. */
   numAdapters: number;
+  /** Steps that may be handed over before the first of them has answered: 1, or 2 where steps answer with a promise. */
+  numStepsInFlight: number;
 }
 
 export interface Backend {
@@ -48,7 +56,7 @@ export interface Backend {
   /**
    * Computes one step. A CPU backend answers synchronously, a GPU with a promise. Throws `BackendCrash` when the engine
    * is lost (a WASM trap, a lost device): then every block's content is gone and the backend must be built anew. Any
-   * other Error means this batch was refused and nothing was changed.
+   * other Error means this batch was refused and nothing was changed; so is then the one behind it that follows it.
    */
   step(batch: StepBatch): MaybePromise<StepResult>;
   /**
@@ -87,6 +95,12 @@ export interface StepSequence {
   tokens: ArrayLike<number>;
   /** Position of tokens[0]. */
   startPosition: number;
+  /**
+   * tokens[0] stands for the token that the step before draws with the last output of its sequence of this index, and is
+   * not read. Absent or null = all tokens are known. What a row draws with may not depend on a token that is not known:
+   * no penalties.
+   */
+  follows?: number | null;
   /** Physical block of each logical block; may be longer than this step needs. */
   blockTable: ArrayLike<number>;
   /** The adapter that its tokens run with, now as in the steps before; absent or 0 = the base alone. */

@@ -125,7 +125,7 @@ export class BeamGroup {
       const member = this.#members[i]!;
       member.status = "running";
       member.table = tables[i]!;
-      member.numComputed = numComputed;
+      member.setComputed(numComputed);
       setTokens(member, [...parents[parent]!.tokens, token]);
     }
     for (const member of this.live.slice(steps.length)) this.#retire(member);
@@ -175,7 +175,7 @@ export class BeamGroup {
   #retire(member: Sequence): void {
     member.status = "unborn";
     member.table = null;
-    member.numComputed = 0;
+    member.setComputed(0);
     setTokens(member, []);
   }
 }

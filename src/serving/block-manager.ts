@@ -159,14 +159,14 @@ export class BlockManager {
 
   /**
    * Makes positions [start, end) of `table` writable: adds blocks, and copies the first one where it is shared.
-   * @param start where its computed positions end
+   * @param start where its computed positions end, or those that steps under way compute
    * @param copies the copies that the backend has to make before it writes are appended here
    * @returns false, with nothing changed, when too few blocks are free
    */
   prepareWrite(table: BlockTable, start: number, end: number, copies: BlockCopy[]): boolean {
     const first = Math.floor(start / this.blockTokens);
-    const shared = first < table.numBlocks && this.#pool.refCount(table.at(first)) > 1;
-    const numNew = Math.max(0, this.numBlocksFor(end) - table.numBlocks);
+    const numNew = this.#numNewBlocks(table, end);
+    const shared = this.#isShared(table, first);
     if (numNew + (shared ? 1 : 0) > this.#pool.numFree) return false;
     if (shared) {
       const from = table.at(first);
@@ -179,6 +179,12 @@ export class BlockManager {
     }
     for (let i = 0; i < numNew; i++) table.push(this.#take());
     return true;
+  }
+
+  /** Free blocks that `prepareWrite` would take. */
+  numBlocksToWrite(table: BlockTable, start: number, end: number): number {
+    const isShared = this.#isShared(table, Math.floor(start / this.blockTokens));
+    return this.#numNewBlocks(table, end) + (isShared ? 1 : 0);
   }
 
   /**
@@ -275,6 +281,14 @@ export class BlockManager {
     const start = index * this.blockTokens;
     for (let i = 0; i < numTokens; i++) this.#scratch[i] = source.tokenAt(start + i);
     return numTokens === this.blockTokens ? this.#scratch : this.#scratch.subarray(0, numTokens);
+  }
+
+  #numNewBlocks(table: BlockTable, end: number): number {
+    return Math.max(0, this.numBlocksFor(end) - table.numBlocks);
+  }
+
+  #isShared(table: BlockTable, index: number): boolean {
+    return index < table.numBlocks && this.#pool.refCount(table.at(index)) > 1;
   }
 
   #take(): number {

@@ -1,6 +1,8 @@
 /**
  * Scheduler and backend as one machine that moves when somebody calls `step`. It runs nothing in the background: with a
- * synchronous backend `step` is synchronous from end to end, and no promise is shared between its callers.
+ * synchronous backend `step` is synchronous from end to end, and no promise is shared between its callers. With a backend
+ * that takes two steps, a call hands over the next one while one is under way (`step-ahead.ts`) and gives the promise of the
+ * older. So a backend never waits for readers who read on in time, and when they stop, one step more is computed and no other.
  *
  * Faults stay small. A refused batch (any plain Error of the backend) fails the sequences of that batch. After a lost
  * backend (`BackendCrash`) the engine is dead: all KV content is forgotten, all sequences go back to the queue with their
@@ -62,6 +64,13 @@ export interface EngineOptions {
   createDrafter?: (sequence: Sequence) => Drafter;
 }
 
+/** A step that was handed over and has not been taken in. */
+interface Flight {
+  number: number;
+  /** Never rejects. */
+  landed: Promise<boolean>;
+}
+
 export class Engine {
   /** Longest sequence (prompt and output): what the model can and the pool can hold. */
   readonly contextLength: number;
@@ -72,7 +81,11 @@ export class Engine {
   readonly #draftModel: DraftModel | null;
   /** null = dead, waiting for `replaceBackend`. */
   #backend: Backend | null;
-  #inFlight: Promise<boolean> | null = null;
+  /** The oldest first. */
+  #flights: Flight[] = [];
+  #numFlights = 0;
+  /** The draft model guesses, for a step that is planned then; resolves with that step. */
+  #drafting: Promise<boolean> | null = null;
   readonly #numBlocksMovedMax: number;
   /** Since the last step. */
   #numBlocksMoved = 0;
@@ -147,19 +160,37 @@ export class Engine {
   }
 
   /**
-   * Computes one step for every running sequence. While one is under way, every caller gets the same promise.
+   * Computes one step for every running sequence. While one is under way, every caller gets the promise of the oldest.
    * @returns false when there was nothing to do, also for nobody else, or no backend to do it
    */
   step(): MaybePromise<boolean> {
-    if (this.#inFlight !== null) return this.#inFlight;
+    if (this.#drafting !== null) return this.#drafting;
+    const oldest = this.#flights[0];
+    if (oldest !== undefined) {
+      this.#stepAhead();
+      return oldest.landed;
+    }
     if (this.#backend === null) return false;
     const drafting = this.#draftModel?.prepare(this.#scheduler.draftDemands);
     if (!(drafting instanceof Promise)) return this.#stepDrafted();
-    this.#inFlight = drafting.then(() => this.#land(() => this.#stepDrafted()));
-    return this.#inFlight;
+    this.#drafting = drafting.then(() => {
+      this.#drafting = null;
+      return this.#stepDrafted();
+    });
+    return this.#drafting;
   }
 
   #stepDrafted(): MaybePromise<boolean> {
+    const isMoved = this.#handOver();
+    if (isMoved instanceof Promise) this.#stepAhead();
+    return isMoved;
+  }
+
+  #stepAhead(): void {
+    if (this.#flights.length < this.limits.numStepsInFlight) this.#handOver();
+  }
+
+  #handOver(): MaybePromise<boolean> {
     if (this.#backend === null) return false;
     const plan = this.#scheduler.schedule();
     if (plan === null) return this.#scheduler.awaitsRestore;
@@ -171,11 +202,24 @@ export class Engine {
       return this.#fail(plan, error);
     }
     if (!(result instanceof Promise)) return this.#complete(plan, result);
-    this.#inFlight = result.then(
-      (value) => this.#land(() => this.#complete(plan, value)),
-      (error) => this.#land(() => this.#fail(plan, error)),
+    const number = this.#numFlights++;
+    const landed = this.#land(number, plan, result);
+    this.#flights.push({ number, landed });
+    return landed;
+  }
+
+  /** Takes a step in when it is back, and not before the one that was handed over before it. */
+  async #land(number: number, plan: StepPlan, result: Promise<StepResult>): Promise<boolean> {
+    const before = this.#flights.at(-1)?.landed;
+    const finish = await result.then(
+      (value) => () => this.#complete(plan, value),
+      (error) => () => this.#fail(plan, error),
     );
-    return this.#inFlight;
+    await before;
+    // It was lost with the backend, by another step.
+    if (this.#flights[0]?.number !== number) return true;
+    this.#flights.shift();
+    return finish();
   }
 
   /**
@@ -185,7 +229,13 @@ export class Engine {
    */
   restoreSome(sequence: Sequence): boolean {
     // A step under way may still write to blocks of a sequence that was aborted meanwhile, and they are free already.
-    if (this.#backend === null || this.#inFlight !== null || !this.#scheduler.isRestoreDue(sequence)) return false;
+    if (
+      this.#backend === null ||
+      this.#flights.length > 0 ||
+      this.#drafting !== null ||
+      !this.#scheduler.isRestoreDue(sequence)
+    )
+      return false;
     const numBlocksMax = this.#numBlocksMovable();
     if (numBlocksMax === 0) return false;
     const { cacheSalt, numReusableMax, archive } = sequence;
@@ -284,11 +334,6 @@ export class Engine {
     return this.#draftModel?.drafterOf(sequence) ?? new PromptLookupDrafter();
   }
 
-  #land<T>(finish: () => T): T {
-    this.#inFlight = null;
-    return finish();
-  }
-
   #complete(plan: StepPlan, result: StepResult): boolean {
     if (result.rows.length !== plan.numOutputs) {
       return this.#fail(plan, new Error(`The backend returned ${result.rows.length} rows, not ${plan.numOutputs}.`));
@@ -305,7 +350,8 @@ export class Engine {
     }
     // Dead before anybody hears of it: a listener that reads on must not reach the lost backend.
     this.#backend = null;
-    this.#scheduler.lose(plan, error);
+    this.#flights = [];
+    this.#scheduler.lose(error);
     this.#options.onCrash(error);
     return true;
   }

@@ -38,7 +38,7 @@ export class RunningSet {
     if (heldSinceStep === null) this.#blocks.release(sequence.table!);
     else this.#unsaved.hold(sequence.table!, heldSinceStep);
     sequence.table = null;
-    sequence.numComputed = 0;
+    sequence.setComputed(0);
   }
 
   /** Whoever was admitted last goes back to the head of the queue, with all that belong to it. */
@@ -63,7 +63,7 @@ export class RunningSet {
       sibling.numCachedTokens = 0;
       if (this.numPlacesFree > 0) {
         sibling.table = this.#blocks.fork(sequence.table!);
-        sibling.numComputed = sequence.numComputed;
+        sibling.setComputed(sequence.numComputed);
         sibling.status = "running";
         this.sequences.push(sibling);
       } else {

@@ -4,6 +4,8 @@ export interface SchedulerStats {
   prefixHitTokens: number;
   numPreemptions: number;
   numSteps: number;
+  /** Of these, planned and handed over while the one before was under way. */
+  numStepsAhead: number;
   /** Drafts included. */
   numStepTokens: number;
   /** Decodes that carried guesses. */
@@ -21,6 +23,7 @@ export function newSchedulerStats(): SchedulerStats {
     prefixHitTokens: 0,
     numPreemptions: 0,
     numSteps: 0,
+    numStepsAhead: 0,
     numStepTokens: 0,
     numDrafts: 0,
     numDraftedTokens: 0,

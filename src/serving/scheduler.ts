@@ -18,12 +18,13 @@
  * the beginning, they stand beside each other, and blocks for all of them are made ready before the first is planned.
  *
  * A preempted sequence goes to the head of the queue and gives up its blocks; their full ones stay in the prefix cache,
- * so computing them again usually costs little. `schedule` and `complete` are apart, so that a backend may answer later.
+ * so computing them again usually costs little. `schedule` and `complete` are apart, so that a backend may answer later;
+ * a step can be planned while one is under way (`step-ahead.ts`). Where it cannot, what is under way comes back first, and
+ * then the proof above holds for the next step.
  */
-import { Admission } from "./admission.ts";
-import type { BlockCopy, RowResult, StepResult } from "./backend.ts";
+import type { RowResult, StepResult } from "./backend.ts";
 import type { BeamGroup } from "./beam-group.ts";
-import type { BlockManager, PrefixMatch } from "./block-manager.ts";
+import type { BlockManager } from "./block-manager.ts";
 import type { DraftDemand } from "./draft-model.ts";
 import type { Drafter } from "./drafter.ts";
 import { RunningSet } from "./running-set.ts";
@@ -32,17 +33,15 @@ import { countDrafts, newSchedulerStats } from "./scheduler-stats.ts";
 import type { Sequence } from "./sequence.ts";
 import { SequenceQueue } from "./sequence-queue.ts";
 import { Speculation, type SpeculationSettings } from "./speculation.ts";
+import { canStepAhead } from "./step-ahead.ts";
 import { StepPlan } from "./step-plan.ts";
+import { type PlannerOptions, StepPlanner } from "./step-planner.ts";
 import { UnsavedBlocks } from "./unsaved-blocks.ts";
 
 /** A sequence that was in so many lost steps without a token between is what brings them about. */
 const CRASHES_MAX = 4;
 
-export interface SchedulerOptions {
-  /** Most tokens of a step over all sequences. */
-  tokenBudget: number;
-  /** Most prompt tokens of a step while something decodes: bounds how long a long prompt delays the others' tokens. */
-  prefillChunkTokens: number;
+export interface SchedulerOptions extends PlannerOptions {
   /** Most sequences that run at once. */
   numRunningMax: number;
   /** Size of the vocabulary, to reject a backend's nonsense. */
@@ -55,16 +54,16 @@ export interface SchedulerOptions {
 export class Scheduler {
   readonly stats = newSchedulerStats();
   readonly #blocks: BlockManager;
-  readonly #tokenBudget: number;
-  readonly #prefillChunkTokens: number;
   readonly #vocabSize: number;
   /** In order of admission. */
   readonly #running: RunningSet;
   readonly #waiting = new SequenceQueue();
   readonly #unsaved: UnsavedBlocks;
-  readonly #admission: Admission;
   readonly #speculation: Speculation | null;
+  readonly #planner: StepPlanner;
   readonly #sparePlans: StepPlan[] = [];
+  /** Planned and not handed back, the oldest first. */
+  readonly #underWay: StepPlan[] = [];
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     for (const name of ["tokenBudget", "prefillChunkTokens", "numRunningMax"] as const) {
@@ -76,12 +75,15 @@ export class Scheduler {
     this.#unsaved = new UnsavedBlocks(blocks);
     const numRunningMax = Math.min(options.numRunningMax, options.tokenBudget);
     this.#running = new RunningSet(blocks, this.#waiting, this.#unsaved, numRunningMax);
-    this.#admission = new Admission(blocks, this.#running.sequences, this.#waiting, this.#unsaved);
-    this.#tokenBudget = options.tokenBudget;
-    this.#prefillChunkTokens = options.prefillChunkTokens;
     this.#vocabSize = options.vocabSize;
     this.#speculation =
       options.speculation === null ? null : new Speculation(blocks, options.speculation, options.createDrafter);
+    const [running, waiting, unsaved] = [this.#running, this.#waiting, this.#unsaved];
+    const { stats } = this;
+    this.#planner = new StepPlanner(
+      { blocks, running, waiting, unsaved, speculation: this.#speculation, stats },
+      options,
+    );
   }
 
   get numRunningMax(): number {
@@ -143,7 +145,7 @@ export class Scheduler {
 
   /** May its owner restore what its archive has? */
   isRestoreDue(sequence: Sequence): boolean {
-    return this.#running.numPlacesFree > 0 && this.#admission.isRestoreDue(sequence);
+    return this.#planner.isRestoreDue(sequence);
   }
 
   /** These blocks, a chain from its beginning, are archived. */
@@ -151,34 +153,35 @@ export class Scheduler {
     this.#unsaved.saved(blocks);
   }
 
-  /** The next step, or null when there is nothing to compute. Hand it back through `complete` or `drop`. */
+  /**
+   * The next step, or null when there is nothing to compute, or not before what is under way is back. Hand it back through
+   * `complete` or `drop`, in the order in which steps were planned.
+   */
   schedule(): StepPlan | null {
+    const isAhead = this.#underWay.length > 0;
+    if (isAhead && !this.#canStepAhead()) return null;
     const plan = this.#sparePlans.pop() ?? new StepPlan();
-    this.#unsaved.giveUpAged(this.stats.numSteps);
-    plan.begin();
-    this.#scheduleDecodes(plan);
-    const numDecodes = plan.numTokens;
-    this.#schedulePrefills(plan, numDecodes);
-    this.#admit(plan, numDecodes);
-    // Only where nothing but decodes was planned: no prompt waits for a step that drafts made longer.
-    if (plan.numSequences === numDecodes) this.#speculation?.extend(plan, this.#tokenBudget - numDecodes);
-    plan.end();
+    this.#planner.fill(plan, isAhead);
     if (plan.numTokens === 0) {
       this.#sparePlans.push(plan);
       return null;
     }
+    this.#underWay.push(plan);
     this.stats.numSteps++;
+    if (isAhead) this.stats.numStepsAhead++;
     this.stats.numStepTokens += plan.numTokens;
     return plan;
   }
 
   /** Takes in what a step computed. A listener that throws fails its own sequence only. */
   complete(plan: StepPlan, result: StepResult): void {
+    this.#take(plan);
     let row = 0;
     for (let i = 0; i < plan.sequences.length; i++) {
       const sequence = plan.sequences[i]!;
-      const numRows = plan.batch.sequences[i]!.outputs.length;
+      const numRows = plan.numRows[i]!;
       if (sequence.status === "running") {
+        if (plan.draws[i]) sequence.numDrawn--;
         try {
           const drafts = plan.drafts[i]!;
           let numAccepted = 0;
@@ -197,6 +200,7 @@ export class Scheduler {
 
   /** Every sequence of a step that could not be computed fails. */
   drop(plan: StepPlan, error: unknown): void {
+    this.#take(plan);
     for (const sequence of plan.sequences) this.fail(sequence, error);
     this.#sparePlans.push(plan);
   }
@@ -208,82 +212,43 @@ export class Scheduler {
   }
 
   /**
-   * The backend went down with this step and took the content of all blocks with it: no prefix is known any more, and
-   * whoever runs starts again from its tokens. Any of the step may be the cause, so each of them computes alone until it
-   * has a token (see `#admit`); only the one that brings the backend down again and again fails.
+   * The backend went down with the steps under way and took the content of all blocks with it: no prefix is known any
+   * more, and whoever runs starts again from its tokens. Any of the steps may be the cause, so each of them computes alone
+   * until it has a token (`step-planner.ts`); only the one that brings the backend down again and again fails.
    */
-  lose(plan: StepPlan, error: unknown): void {
-    for (const sequence of plan.sequences) if (++sequence.numCrashes > CRASHES_MAX) this.fail(sequence, error);
+  lose(error: unknown): void {
+    const plans = this.#underWay.splice(0);
+    for (const sequence of new Set(plans.flatMap(({ sequences }) => sequences))) {
+      if (++sequence.numCrashes > CRASHES_MAX) this.fail(sequence, error);
+    }
     while (this.running.length > 0) this.#running.requeueLast();
     this.#unsaved.giveUpAll();
     this.#blocks.forgetContent();
-    this.#sparePlans.push(plan);
+    this.#sparePlans.push(...plans);
   }
 
   /** Throws where the scheduler's and the blocks' states disagree. For tests. */
   checkInvariants(): void {
     const { running } = this;
     const [waiting, unsaved] = [this.#waiting, this.#unsaved];
-    checkSchedulerInvariants({ blocks: this.#blocks, running, numRunningMax: this.numRunningMax, waiting, unsaved });
+    const [blocks, { numRunningMax }, numUnderWay] = [this.#blocks, this, this.#underWay.length];
+    checkSchedulerInvariants({ blocks, running, numRunningMax, numUnderWay, waiting, unsaved });
   }
 
-  #scheduleDecodes(plan: StepPlan): void {
-    // The victims of a preemption are taken from the end, so never from those already planned.
-    for (let i = 0; i < this.running.length; i++) {
-      const sequence = this.running[i]!;
-      if (sequence.numRemaining > 1) continue;
-      const { beams } = sequence;
-      if (beams === null)
-        while (sequence.status === "running" && !this.#prepareWrite(plan, sequence, 1)) this.#makeRoom();
-      else if (sequence === beams.root) this.#prepareBeams(plan, beams);
-      if (sequence.status === "running") plan.add(sequence, 1);
-    }
+  #canStepAhead(): boolean {
+    const next = this.#waiting.first;
+    return canStepAhead({
+      blocks: this.#blocks,
+      running: this.running,
+      next,
+      speculates: this.#speculation !== null,
+    });
   }
 
-  /** With the root that of all beams: none of them may be preempted when others of them are planned already. */
-  #prepareBeams(plan: StepPlan, beams: BeamGroup): void {
-    const { root } = beams;
-    const copies: BlockCopy[] = [];
-    while (root.status === "running" && !beams.prepareWrite(this.#blocks, copies)) this.#makeRoom();
-    if (root.status === "running") plan.batch.copies.push(...copies);
-  }
-
-  #schedulePrefills(plan: StepPlan, numDecodes: number): void {
-    for (let i = 0; i < this.running.length; i++) {
-      const sequence = this.running[i]!;
-      if (sequence.numRemaining === 1) continue;
-      const numTokens = Math.min(sequence.numRemaining, this.#numPrefillLeft(plan, numDecodes));
-      if (numTokens === 0) return;
-      plan.add(sequence, numTokens);
-    }
-  }
-
-  #admit(plan: StepPlan, numDecodes: number): void {
-    while (true) {
-      const sequence = this.#waiting.first;
-      const numLeft = this.#numPrefillLeft(plan, numDecodes);
-      if (sequence === null || numLeft === 0 || sequence.numPlaces > this.#running.numPlacesFree) return;
-      if (this.running.length > 0 && (isSuspect(sequence) || this.running.some(isSuspect))) return;
-      const match = this.#admission.admit(sequence);
-      if (match === null) return;
-      this.#waiting.remove(sequence);
-      this.#start(plan, sequence, match);
-      plan.add(sequence, Math.min(sequence.numRemaining, numLeft));
-    }
-  }
-
-  #start(plan: StepPlan, sequence: Sequence, match: PrefixMatch): void {
-    sequence.table = this.#blocks.open(sequence.cacheSalt, match);
-    sequence.numComputed = match.numBlocks * this.#blocks.blockTokens + this.#blocks.takeTail(sequence.table, match);
-    sequence.status = "running";
-    this.#running.sequences.push(sequence);
-    this.#prepareWrite(plan, sequence, sequence.numRemaining);
-    if (sequence.numCachedTokens === null) {
-      sequence.numCachedTokens = sequence.numComputed;
-      this.stats.prefixQueriedTokens += sequence.numTokens;
-      this.stats.prefixHitTokens += sequence.numComputed;
-      sequence.listener.admitted(sequence);
-    }
+  #take(plan: StepPlan): void {
+    const at = this.#underWay.indexOf(plan);
+    if (at < 0) throw new Error("This step is not under way.");
+    this.#underWay.splice(at, 1);
   }
 
   #advance(sequence: Sequence, numTokens: number, rows: RowResult[], rowStart: number, rowEnd: number): void {
@@ -328,7 +293,10 @@ export class Scheduler {
       this.#blocks.commit(sequence.table!, sequence, sequence.numComputed);
       this.#accept(sequence, row);
     }
-    if (sequence.status === "running") this.#blocks.truncate(sequence.table!, sequence.numComputed);
+    if (sequence.status === "running") {
+      this.#blocks.truncate(sequence.table!, sequence.numComputed);
+      sequence.setComputed(sequence.numComputed);
+    }
     return numAccepted;
   }
 
@@ -362,29 +330,4 @@ export class Scheduler {
     sequence.numCrashes = 0;
     return sequence.listener.token(row);
   }
-
-  #prepareWrite(plan: StepPlan, sequence: Sequence, numTokens: number): boolean {
-    const start = sequence.numComputed;
-    return this.#blocks.prepareWrite(sequence.table!, start, start + numTokens, plan.batch.copies);
-  }
-
-  #numPrefillLeft(plan: StepPlan, numDecodes: number): number {
-    const numLeft = this.#tokenBudget - plan.numTokens;
-    if (numDecodes === 0) return numLeft;
-    return Math.min(numLeft, this.#prefillChunkTokens - (plan.numTokens - numDecodes));
-  }
-
-  /** For a decode that needs a block. */
-  #makeRoom(): void {
-    if (!this.#unsaved.giveUpOldest()) this.#preemptLast();
-  }
-
-  #preemptLast(): void {
-    this.#running.requeueLast();
-    this.stats.numPreemptions++;
-  }
-}
-
-function isSuspect(sequence: Sequence): boolean {
-  return sequence.numCrashes > 0;
 }

@@ -6,6 +6,9 @@
  * waiting ─▶ running ─▶ finished; running ─▶ waiting when preempted or when the backend is lost (its blocks are given up,
  * its tokens are kept and computed again). Parallel samples of one prompt are one sequence with `siblings` until the prompt is computed; then
  * the last row is sampled once for each and the siblings fork its blocks.
+ *
+ * While steps are under way, `numComputed` and the tokens are what has come back of them. What they compute and draw beyond
+ * is `numScheduled` and `numDrawn`, and the next step begins there (`step-ahead.ts`).
  */
 
 import type { SamplingParams } from "../protocol/generate.ts";
@@ -14,6 +17,7 @@ import type { RowOutput, RowResult, RowSample, StepSequence } from "./backend.ts
 import type { BeamGroup } from "./beam-group.ts";
 import type { BlockTable } from "./block-table.ts";
 import type { KvSource } from "./kv-archive.ts";
+import { usesPenalties } from "./validate-batch.ts";
 
 /**
  * What the owner of a sequence hears. No method may call back into the scheduler, except `failed`, which may abort.
@@ -87,6 +91,12 @@ export class Sequence {
   numStepsUnrestored = 0;
   /** Positions whose KV is in `table`. */
   numComputed = 0;
+  /** The same, and those that steps under way compute. */
+  numScheduled = 0;
+  /** Tokens that steps under way draw for it. */
+  numDrawn = 0;
+  /** Where it is in the newest step that draws a token for it. */
+  #drawnAt = 0;
   /** Prompt positions whose row has been reported (`scorePrompt`). */
   numScored = 0;
   /** Prompt tokens found in the prefix cache at the first admission; null before it. */
@@ -136,6 +146,7 @@ export class Sequence {
     this.#step = {
       tokens: this.#decodeToken,
       startPosition: 0,
+      follows: null,
       blockTable: [],
       adapter: this.adapter,
       outputs: this.#decodeOutputs,
@@ -149,6 +160,21 @@ export class Sequence {
   /** Tokens still to be computed before the next one can be sampled; 1 = decode. */
   get numRemaining(): number {
     return this.numTokens - this.numComputed;
+  }
+
+  /** Tokens that the next step may compute, those included that steps under way draw; 1 = decode. */
+  get numToSchedule(): number {
+    return this.numTokens + this.numDrawn - this.numScheduled;
+  }
+
+  /** Steps under way draw its last token, whatever it is. */
+  get isDrawnToEnd(): boolean {
+    return this.numDrawn > 0 && this.outputTokens.length + this.numDrawn >= this.maxTokens;
+  }
+
+  /** Whether its next token can be drawn while the one before it is not known. Samples of one prompt fork there. */
+  get canFollowUnknown(): boolean {
+    return this.beams === null && this.siblings.length === 0 && !usesPenalties(this.#sample);
   }
 
   /** Most tokens (prompt and output) it can ever have. */
@@ -168,6 +194,21 @@ export class Sequence {
     return isScoring ? this.numScored : this.numTokens - 1;
   }
 
+  /** It holds so many computed positions, and no step under way counts for it. */
+  setComputed(numComputed: number): void {
+    this.numComputed = numComputed;
+    this.numScheduled = numComputed;
+    this.numDrawn = 0;
+  }
+
+  /** @param drawnAt its place in a step that computes `numTokens` for it; null = that draws nothing for it */
+  schedule(numTokens: number, drawnAt: number | null): void {
+    this.numScheduled += numTokens;
+    if (drawnAt === null) return;
+    this.numDrawn++;
+    this.#drawnAt = drawnAt;
+  }
+
   /** It is going to be admitted, and nobody knows what the pool has of it then. */
   awaitRestore(): void {
     this.needsRestore = this.archive !== null;
@@ -179,24 +220,30 @@ export class Sequence {
     return position < numPrompt ? this.promptTokens[position]! : this.outputTokens[position - numPrompt]!;
   }
 
+  /** Does a step that computes so many more tokens draw one? */
+  samplesWith(numTokens: number): boolean {
+    return numTokens === this.numToSchedule && this.maxTokens > 0;
+  }
+
   /**
    * This sequence's part of a batch: the next `numTokens` positions. The object is reused by the next call.
    * Outputs come as: prompt rows to score, in order; then its own sample; then one sample for each sibling.
    */
   stepInput(numTokens: number): StepSequence {
     const step = this.#step;
-    step.startPosition = this.numComputed;
+    const start = this.numScheduled;
+    step.startPosition = start;
     step.blockTable = this.table!.view;
-    const samples = this.numComputed + numTokens === this.numTokens && this.maxTokens > 0;
+    step.follows = this.numDrawn > 0 ? this.#drawnAt : null;
+    const samples = this.samplesWith(numTokens);
     if (numTokens === 1 && samples && this.siblings.length === 0) {
-      this.#decodeToken[0] = this.tokenAt(this.numComputed);
-      this.#sample.rngCounter = this.outputTokens.length;
+      this.#decodeToken[0] = step.follows === null ? this.tokenAt(start) : 0;
+      this.#sample.rngCounter = this.outputTokens.length + this.numDrawn;
       this.#decodeOutputs[0]!.row = 0;
       step.tokens = this.#decodeToken;
       step.outputs = this.#decodeOutputs;
       return step;
     }
-    const start = this.numComputed;
     step.tokens = Array.from({ length: numTokens }, (_, row) => this.tokenAt(start + row));
     step.outputs = [];
     if (this.scorePrompt) {

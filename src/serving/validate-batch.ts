@@ -9,8 +9,11 @@ export const NUM_LOGPROBS_MAX = 20;
 /** Room for biases in the staging region, for each row; OpenAI's API allows 300. */
 export const LOGIT_BIAS_MAX = 1024;
 
-/** @throws Error naming the sequence, the value and the limit */
-export function validateBatch(batch: StepBatch, limits: BackendLimits): void {
+/**
+ * @param before the step before this one; null where there is none, or it was refused
+ * @throws Error naming the sequence, the value and the limit
+ */
+export function validateBatch(batch: StepBatch, limits: BackendLimits, before: DrawnTokens | null = null): void {
   const { sequences, copies } = batch;
   if (sequences.length > limits.maxBatchSequences) {
     throw refused(`it has ${sequences.length} sequences, at most ${limits.maxBatchSequences} fit`);
@@ -28,8 +31,26 @@ export function validateBatch(batch: StepBatch, limits: BackendLimits): void {
   }
   sequences.forEach((sequence, index) => {
     checkSequence(sequence, `sequence ${index}`, limits);
+    checkFollows(sequence, `sequence ${index}`, before);
   });
   checkWrittenBlocks(sequences, limits);
+}
+
+/** Of each sequence of a step, whether its last output draws a token: what a sequence of the next step may follow. */
+export type DrawnTokens = readonly boolean[];
+
+export function drawnTokens({ sequences }: StepBatch): DrawnTokens {
+  return sequences.map(({ outputs }) => outputs.length > 0 && outputs[outputs.length - 1]!.sample !== null);
+}
+
+function checkFollows({ follows = null, outputs }: StepSequence, name: string, before: DrawnTokens | null): void {
+  if (follows === null) return;
+  if (before === null) throw refused(`${name} follows sequence ${follows} of a step before, and there is none`);
+  checkBelow(`${name} follows sequence`, follows, before.length);
+  if (!before[follows]) throw refused(`${name} follows sequence ${follows} of the step before, which draws nothing`);
+  if (outputs.some(({ sample }) => sample !== null && usesPenalties(sample))) {
+    throw refused(`${name} samples with penalties behind a token that is not known yet`);
+  }
 }
 
 function checkSequence(sequence: StepSequence, name: string, limits: BackendLimits): void {

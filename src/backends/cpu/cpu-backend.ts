@@ -65,6 +65,7 @@ export class CpuBackend implements Backend {
       maxBatchTokens,
       maxBatchSequences,
       numAdapters: 0,
+      numStepsInFlight: 1,
     };
     this.memory = { weightsBytes: plan.weightsBytes, kvBytes: plan.kvBytes, scratchBytes: plan.scratchBytes };
     this.plan = plan;

@@ -1,5 +1,6 @@
 /** StepBatch → the lists that the kernels read. */
 import { planDecode, planPrefill, type Run } from "../../../kernels-gpu/attention/plan.ts";
+import { FROM_SLOT } from "../../../kernels-gpu/embedding/embedding.ts";
 import { planLora } from "../../../kernels-gpu/lora/segments.ts";
 import { encodeAdjustments, encodeOutput, OUTPUT_WORDS } from "../../../kernels-gpu/sampling/outputs.ts";
 import type { RowOutput, StepSequence } from "../../serving/backend.ts";
@@ -7,10 +8,11 @@ import type { StepSize } from "./forward.ts";
 import { DECODE_ROWS_MAX, type GpuPlan } from "./options.ts";
 import type { StepBuffer } from "./step-buffer.ts";
 
-/** A wanted output and its row in the step's residual stream. */
+/** A wanted output, its row in the step's residual stream, and the slot where the next step looks for its token. */
 export interface WantedOutput {
   row: number;
   output: RowOutput;
+  slot: number | null;
 }
 
 export function encodeBody(
@@ -26,8 +28,8 @@ export function encodeBody(
   const prefills: Run[] = [];
   const wanted: WantedOutput[] = [];
   let tableStart = 0;
-  for (const sequence of sequences) {
-    const { startPosition, blockTable, outputs, adapter = 0 } = sequence;
+  for (const [index, sequence] of sequences.entries()) {
+    const { startPosition, blockTable, outputs, adapter = 0, follows = null } = sequence;
     const numRows = sequence.tokens.length;
     const firstRow = tokens.length;
     const numBlocks = Math.ceil((startPosition + numRows) / blockTokens);
@@ -38,13 +40,14 @@ export function encodeBody(
     );
     for (let i = 0; i < numRows; i++) {
       const position = startPosition + i;
-      tokens.push(sequence.tokens[i]!);
+      tokens.push(i === 0 && follows !== null ? FROM_SLOT + follows : sequence.tokens[i]!);
       adapters.push(adapter);
       places.push(position, blockTable[Math.floor(position / blockTokens)]! * blockTokens + (position % blockTokens));
     }
     const run = { firstRow, numRows, startPosition, tableStart };
     (numRows <= DECODE_ROWS_MAX ? decodes : prefills).push(run);
-    for (const output of outputs) wanted.push({ row: firstRow + output.row, output });
+    for (const output of outputs) wanted.push({ row: firstRow + output.row, output, slot: null });
+    if (outputs.length > 0) wanted[wanted.length - 1]!.slot = index;
     tableStart += numBlocks;
   }
   const all = planDecode(decodes, 0);
@@ -92,14 +95,14 @@ export function encodeHead(
   const turn: OutputTurn = { outputs: [], logitRows: [], numLogitRows: 0, numAdjustments: 0 };
   const adjustments: number[] = [];
   const words = new Uint32Array(OUTPUT_WORDS);
-  for (const { row, output } of wanted.slice(first, first + maxOutputs)) {
+  for (const { row, output, slot } of wanted.slice(first, first + maxOutputs)) {
     const index = turn.outputs.length;
     const own = encodeAdjustments(index, output);
     if (adjustments.length + own.length > 4 * maxAdjustments) break;
     for (const word of own) adjustments.push(word);
     let logitRow = rows.indexOf(row);
     if (logitRow === -1) logitRow = rows.push(row) - 1;
-    encodeOutput(words, output, { logitRow, maskStart: null, slot: null });
+    encodeOutput(words, output, { logitRow, maskStart: null, slot });
     step.set("outputs", words, index * OUTPUT_WORDS);
     turn.outputs.push(output);
     turn.logitRows.push(logitRow);

@@ -71,6 +71,7 @@ export class Forward {
   #embed: BoundKernel | null = null;
   #finalNorm: BoundKernel | null = null;
   #logits: Product | null = null;
+  #isWarm = false;
 
   constructor(context: ForwardContext, loader: WeightLoader) {
     const { tensors, dModel } = context.spec;
@@ -123,18 +124,30 @@ export class Forward {
   }
 
   async #warm(): Promise<void> {
-    const products = this.#layers.flatMap(({ qkv, output, up, down, loras }) => [
+    await Promise.all([this.#logits!, ...this.#products()].map((product) => product.warm()));
+    this.#isWarm = true;
+  }
+
+  #products(): Product[] {
+    return this.#layers.flatMap(({ qkv, output, up, down, loras }) => [
       ...qkv,
       output,
       up,
       down,
       ...(loras.up === null ? [] : [loras.up.product]),
     ]);
-    await Promise.all([this.#logits!, ...products].map((product) => product.warm()));
+  }
+
+  /** Compiles what a step of this size still lacks. @returns null where it lacks nothing */
+  prepare(numTokens: number, numLogitRows: number): Promise<unknown> | null {
+    if (this.#isWarm) return null;
+    const open = numLogitRows === 0 ? [] : [this.#logits!.prepare(numLogitRows)];
+    if (numTokens > 0) open.push(...this.#products().map((product) => product.prepare(numTokens)));
+    return open.every((one) => one === null) ? null : Promise.all(open);
   }
 
   /** From tokens to the residual stream after the last layer; keys and values are in their pages then. */
-  async body(size: StepSize): Promise<Dispatch[]> {
+  body(size: StepSize): Dispatch[] {
     const { numTokens, numSpans, numItems, numLocalItems, numPrefillItems, numLoraItems } = size;
     const { spec } = this.#context;
     const { numHeads, numKvHeads } = spec;
@@ -148,7 +161,7 @@ export class Forward {
     for (const layer of this.#layers) {
       const { loras } = layer;
       dispatches.push({ kernel: layer.attnNorm, workgroups: rows });
-      for (const product of layer.qkv) dispatches.push(await product.dispatch(numTokens));
+      for (const product of layer.qkv) dispatches.push(product.dispatch(numTokens));
       adapt(loras.qkv);
       dispatches.push({ kernel: layer.ropeKv, workgroups: [numHeads + 2 * numKvHeads, numTokens] });
       if (numSpans > 0) {
@@ -157,13 +170,13 @@ export class Forward {
         dispatches.push({ kernel: layer.merge, workgroups: [numSpans, numHeads] });
       }
       if (numPrefillItems > 0) dispatches.push({ kernel: layer.prefill, workgroups: [numPrefillItems, numKvHeads] });
-      dispatches.push(await layer.output.dispatch(numTokens));
+      dispatches.push(layer.output.dispatch(numTokens));
       adapt(loras.output);
       if (layer.postAttention !== null) dispatches.push({ kernel: layer.postAttention, workgroups: rows });
       dispatches.push({ kernel: layer.ffnNorm, workgroups: rows });
-      if (loras.up === null || numLoraItems === 0) dispatches.push(await layer.up.dispatch(numTokens));
-      else dispatches.push(...(await loras.up.dispatches(numTokens, numLoraItems)));
-      dispatches.push(await layer.down.dispatch(numTokens));
+      if (loras.up === null || numLoraItems === 0) dispatches.push(layer.up.dispatch(numTokens));
+      else dispatches.push(...loras.up.dispatches(numTokens, numLoraItems));
+      dispatches.push(layer.down.dispatch(numTokens));
       adapt(loras.down);
       if (layer.postFfn !== null) dispatches.push({ kernel: layer.postFfn, workgroups: rows });
     }
@@ -171,8 +184,8 @@ export class Forward {
   }
 
   /** Logits of the rows in `logitRows`. */
-  async head(numRows: number): Promise<Dispatch[]> {
-    return [{ kernel: this.#finalNorm!, workgroups: normWorkgroups(numRows) }, await this.#logits!.dispatch(numRows)];
+  head(numRows: number): Dispatch[] {
+    return [{ kernel: this.#finalNorm!, workgroups: normWorkgroups(numRows) }, this.#logits!.dispatch(numRows)];
   }
 }
 

@@ -1,6 +1,9 @@
 /**
  * The Backend on a GPU. A step is one upload and one submission, from token ids to sampled tokens; only those, and what
  * else was asked for, come back. (More outputs than there is room for take further turns of the head.)
+ *
+ * A second step may be submitted before the first has come back. Uploads, passes and copies of results are in one queue, so
+ * steps share every buffer; a token that the first draws stays in its slot on the GPU, where the second takes it from.
  */
 
 import { kvBlockBytes, scaleBlockBytes } from "../../../kernels-gpu/attention/kv-layout.ts";
@@ -19,17 +22,17 @@ import {
   type StepBatch,
   type StepResult,
 } from "../../serving/backend.ts";
-import { validateBatch } from "../../serving/validate-batch.ts";
+import { type DrawnTokens, drawnTokens, validateBatch } from "../../serving/validate-batch.ts";
 import type { AdapterDescription } from "./adapter.ts";
 import { type Arena, makeArena } from "./arena.ts";
 import type { BoundKernel, Dispatch, GpuDevice } from "./device.ts";
-import { encodeBody, encodeHead } from "./encode-step.ts";
-import { Forward } from "./forward.ts";
+import { encodeBody, encodeHead, type OutputTurn } from "./encode-step.ts";
+import { Forward, type StepSize } from "./forward.ts";
 import { GpuLoras, type LoraContext } from "./lora.ts";
 import { type LoraContent, type LoraFile, readLora } from "./lora-weights.ts";
 import { type GpuOptions, type GpuPlan, layOutStep, planGpu } from "./options.ts";
 import { GpuSampler } from "./sampler.ts";
-import { StepBuffer } from "./step-buffer.ts";
+import { StepBuffer, type StepLists } from "./step-buffer.ts";
 import { type MatrixFiller, WeightLoader } from "./weights.ts";
 
 export interface GpuLoadArguments {
@@ -48,6 +51,15 @@ interface PagePart {
   buffer: GPUBuffer;
   blockBytes: number;
   copy: BoundKernel;
+}
+
+/** A batch as lists for the GPU. */
+interface StepWork {
+  rounds: { lists: StepLists; dispatches: Dispatch[] }[];
+  size: StepSize;
+  turns: { turn: OutputTurn; lists: StepLists }[];
+  /** Takes tokens from slots. */
+  follows: boolean;
 }
 
 interface Parts {
@@ -71,6 +83,10 @@ export class GpuBackend implements Backend {
   readonly memory: { weightsBytes: number; kvBytes: number; scratchBytes: number };
   readonly #parts: Parts;
   #crash: BackendCrash | null = null;
+  /** What the last step draws; null where it was refused. */
+  #drawn: DrawnTokens | null = null;
+  /** Resolves when all steps so far are submitted, with whether the last of them was. */
+  #submitted: Promise<boolean> = Promise.resolve(true);
   #isDisposed = false;
 
   /** Use `GpuBackend.load`. */
@@ -87,6 +103,7 @@ export class GpuBackend implements Backend {
       maxBatchTokens,
       maxBatchSequences,
       numAdapters: loras?.numAdapters ?? 0,
+      numStepsInFlight: 2,
     };
     this.memory = {
       weightsBytes: weightsBytes + (loras?.weightsBytes ?? 0),
@@ -127,26 +144,15 @@ export class GpuBackend implements Backend {
   }
 
   async step(batch: StepBatch): Promise<StepResult> {
-    const { spec, plan, arena, step, forward, sampler, device } = this.#live();
-    validateBatch(batch, this.limits);
+    this.#live();
+    const before = this.#drawn;
+    this.#drawn = null;
+    validateBatch(batch, this.limits, before);
+    const work = this.#encode(batch);
+    this.#drawn = drawnTokens(batch);
     return this.#guard(async () => {
-      this.#copy(batch.copies);
-      const { size, wanted } = encodeBody(step, batch.sequences, plan, {
-        window: spec.slidingWindow?.numTokens ?? 0,
-        prefillTokens: prefillTokens({ ...arena.kvShape, numHeads: spec.numHeads, window: 0 }),
-      });
-      const dispatches = size.numTokens > 0 ? await forward.body(size) : [];
-      const rows: RowResult[] = [];
-      do {
-        const turn = encodeHead(step, wanted, rows.length, plan);
-        if (turn.outputs.length > 0) {
-          dispatches.push(...(await forward.head(turn.numLogitRows)), ...sampler.dispatches(turn));
-        }
-        step.upload();
-        device.submit(dispatches.splice(0));
-        rows.push(...(await sampler.read(turn)));
-      } while (rows.length < wanted.length);
-      return { rows };
+      const turns = await this.#inOrder(work);
+      return { rows: (await Promise.all(turns)).flat() };
     });
   }
 
@@ -213,20 +219,70 @@ export class GpuBackend implements Backend {
     }
   }
 
-  /** In order: rounds of copies that do not touch each other, each with its own list. */
-  #copy(copies: readonly BlockCopy[]): void {
-    const { device, step, pageParts } = this.#parts;
-    for (const round of planCopies(copies)) {
-      step.set(
-        "copies",
-        round.flatMap(({ from, to }) => [from, to]),
-      );
-      step.upload();
-      const dispatches = pageParts.map(
-        ({ copy, blockBytes }): Dispatch => ({ kernel: copy, workgroups: copyWorkgroups(blockBytes, round.length) }),
-      );
+  /** Everything that is to be known of the batch, at once: it is another one when its turn comes. */
+  #encode({ copies, sequences }: StepBatch): StepWork {
+    const { spec, plan, arena, step } = this.#parts;
+    const rounds = planCopies(copies).map((round) => this.#encodeCopies(round));
+    const { size, wanted } = encodeBody(step, sequences, plan, {
+      window: spec.slidingWindow?.numTokens ?? 0,
+      prefillTokens: prefillTokens({ ...arena.kvShape, numHeads: spec.numHeads, window: 0 }),
+    });
+    const turns: StepWork["turns"] = [];
+    let numOutputs = 0;
+    do {
+      const turn = encodeHead(step, wanted, numOutputs, plan);
+      turns.push({ turn, lists: step.take() });
+      numOutputs += turn.outputs.length;
+    } while (numOutputs < wanted.length);
+    return { rounds, size, turns, follows: sequences.some(({ follows = null }) => follows !== null) };
+  }
+
+  /** Copies that do not touch each other. */
+  #encodeCopies(round: readonly BlockCopy[]): StepWork["rounds"][number] {
+    const { step, pageParts } = this.#parts;
+    step.set(
+      "copies",
+      round.flatMap(({ from, to }) => [from, to]),
+    );
+    const dispatches = pageParts.map(
+      ({ copy, blockBytes }): Dispatch => ({ kernel: copy, workgroups: copyWorkgroups(blockBytes, round.length) }),
+    );
+    return { lists: step.take(), dispatches };
+  }
+
+  /** Submits when all steps before are: one of them may have to wait for a kernel. @returns the rows of each turn */
+  #inOrder(work: StepWork): Promise<Promise<RowResult[]>[]> {
+    const submitted = this.#submitted.then((isSound) => {
+      if (work.follows && !isSound) throw new Error("The batch was refused: it follows a step that failed.");
+      return this.#submit(work);
+    });
+    this.#submitted = submitted.then(
+      () => true,
+      () => false,
+    );
+    return submitted;
+  }
+
+  async #submit({ rounds, size, turns }: StepWork): Promise<Promise<RowResult[]>[]> {
+    const { device, step, forward, sampler } = this.#parts;
+    for (const { turn } of turns) {
+      const compiled = forward.prepare(size.numTokens, turn.numLogitRows);
+      if (compiled !== null) await compiled;
+    }
+    for (const { lists, dispatches } of rounds) {
+      step.upload(lists);
       device.submit(dispatches);
     }
+    const body = size.numTokens > 0 ? forward.body(size) : [];
+    return turns.map(({ turn, lists }) => {
+      const head = turn.outputs.length === 0 ? [] : [...forward.head(turn.numLogitRows), ...sampler.dispatches(turn)];
+      step.upload(lists);
+      device.submit([...body.splice(0), ...head]);
+      const rows = sampler.read(turn);
+      // Nobody waits for it where a later turn cannot be submitted.
+      rows.catch(() => {});
+      return rows;
+    });
   }
 
   #blockBytes(): number {

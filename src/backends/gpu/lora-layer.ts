@@ -54,8 +54,8 @@ export class AdaptedUp {
     return new AdaptedUp(up.stored(sums), site!, activation);
   }
 
-  async dispatches(numTokens: number, numItems: number): Promise<Dispatch[]> {
-    return [await this.product.dispatch(numTokens), ...this.#site(numItems), this.#activation(numTokens)];
+  dispatches(numTokens: number, numItems: number): Dispatch[] {
+    return [this.product.dispatch(numTokens), ...this.#site(numItems), this.#activation(numTokens)];
   }
 }
 

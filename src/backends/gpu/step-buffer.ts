@@ -1,6 +1,10 @@
 /**
  * The lists of a step in one buffer. They are gathered on the CPU and uploaded together; parts that lie close to each other
  * go as one piece, since a call costs more than the few words between them.
+ *
+ * The next step's lists may be gathered before this one's are uploaded, and uploaded while the GPU still reads these: what
+ * was gathered is copied, and uploads take their turn between submissions. So one buffer serves steps in flight, and every
+ * kernel has one bind group.
  */
 import type { BufferPart, GpuDevice } from "./device.ts";
 import type { StepLayout, StepPart } from "./options.ts";
@@ -12,6 +16,9 @@ interface Range {
   start: number;
   end: number;
 }
+
+/** Pieces of the buffer's content. */
+export type StepLists = readonly { start: number; words: Uint32Array }[];
 
 export class StepBuffer {
   readonly buffer: GPUBuffer;
@@ -44,11 +51,15 @@ export class StepBuffer {
     this.#written.push({ start, end: start + words.length });
   }
 
-  upload(): void {
-    for (const { start, end } of joined(this.#written)) {
-      this.#device.upload(this.buffer, this.#words.subarray(start, end), start * 4);
-    }
+  /** What was set since the last call, for `upload`. */
+  take(): StepLists {
+    const pieces = joined(this.#written).map(({ start, end }) => ({ start, words: this.#words.slice(start, end) }));
     this.#written = [];
+    return pieces;
+  }
+
+  upload(lists: StepLists): void {
+    for (const { start, words } of lists) this.#device.upload(this.buffer, words, start * 4);
   }
 }
 

@@ -217,6 +217,7 @@ describe("an asynchronous backend", () => {
     expect(await rig.engine.step()).toBe(true);
     expect([jobs[3]!.probe.error, rig.crashes.length, rig.engine.isAlive]).toEqual([null, 1, false]);
     expect(rig.numFree).toBe(16);
+    rig.backend.revive();
     rig.engine.replaceBackend(rig.backend);
     while (await rig.engine.step()) rig.engine.checkInvariants();
     expectDone([jobs[3]!]);

@@ -6,17 +6,19 @@
  */
 
 import type { SamplingParams } from "../../../src/protocol/generate.ts";
-import type {
-  Backend,
-  BackendLimits,
-  MaybePromise,
-  RowOutput,
-  RowResult,
-  StepBatch,
-  StepResult,
-  StepSequence,
+import {
+  type Backend,
+  BackendCrash,
+  type BackendLimits,
+  type MaybePromise,
+  type RowOutput,
+  type RowResult,
+  type StepBatch,
+  type StepResult,
+  type StepSequence,
 } from "../../../src/serving/backend.ts";
 import { fmix32 } from "../../../src/serving/block-hash.ts";
+import { usesPenalties } from "../../../src/serving/validate-batch.ts";
 import { GREEDY } from "../../support/sampling.ts";
 
 export { GREEDY };
@@ -128,6 +130,8 @@ export class HashModelBackend implements Backend {
   readonly memory = { weightsBytes: 0, kvBytes: 0, scratchBytes: 0 };
   /** Answer with a promise, as a GPU does. */
   isAsynchronous = false;
+  /** Turns of the microtask queue that an answer takes then. */
+  turnsOfAnswer: () => number = () => 1;
   /** Thrown by the next step. */
   nextError: Error | null = null;
   /** Tokens of each step, by sequence. */
@@ -136,6 +140,9 @@ export class HashModelBackend implements Backend {
   onStep: ((batch: StepBatch) => void) | null = null;
   /** NaN where nothing was written, or what was written may not be read any more. */
   readonly #states: Float64Array;
+  #lost: BackendCrash | null = null;
+  /** By each sequence of the last step; null where it was refused. */
+  #drawn: number[] | null = null;
   readonly #positions: Int32Array;
 
   constructor(limits: Partial<BackendLimits> = {}, rowCost?: number) {
@@ -148,6 +155,7 @@ export class HashModelBackend implements Backend {
       maxBatchTokens: 64,
       maxBatchSequences: 16,
       numAdapters: 0,
+      numStepsInFlight: 1,
       ...limits,
     };
     this.#states = new Float64Array(this.limits.numBlocks * this.limits.blockTokens).fill(Number.NaN);
@@ -159,15 +167,27 @@ export class HashModelBackend implements Backend {
     const error = this.nextError;
     this.nextError = null;
     if (this.isAsynchronous) {
-      // As on a GPU: the batch is read at once, the answer comes later.
-      const result = error === null ? this.#compute(batch) : null;
-      return Promise.resolve().then(() => {
-        if (result === null) throw error;
-        return result;
-      });
+      // As on a GPU: the batch is read at once, the answer comes later, and what is lost is lost for the step behind it too.
+      if (error instanceof BackendCrash) this.#lost ??= error;
+      const fault = this.#lost ?? error;
+      if (fault !== null) this.#drawn = null;
+      return this.#answer(fault === null ? this.#compute(batch) : null, fault);
     }
     if (error !== null) throw error;
     return this.#compute(batch);
+  }
+
+  async #answer(result: StepResult | null, error: Error | null): Promise<StepResult> {
+    for (let i = this.turnsOfAnswer(); i > 0; i--) await null;
+    if (result === null) throw error;
+    return result;
+  }
+
+  /** A lost one is as good as new, and holds nothing. */
+  revive(): void {
+    this.#lost = null;
+    this.#drawn = null;
+    this.poison(Array.from({ length: this.limits.numBlocks }, (_, block) => block));
   }
 
   /** Makes whatever these blocks hold unreadable. */
@@ -210,11 +230,24 @@ export class HashModelBackend implements Backend {
         slots.copyWithin(to * blockTokens, from * blockTokens, (from + 1) * blockTokens);
       }
     }
-    return { rows: batch.sequences.flatMap((sequence) => this.#run(sequence)) };
+    const drawnBefore = this.#drawn;
+    this.#drawn = null;
+    const results = batch.sequences.map((sequence) => this.#run(sequence, drawnBefore));
+    this.#drawn = results.map((rows) => rows.at(-1)?.token ?? -1);
+    return { rows: results.flat() };
   }
 
-  #run({ tokens, startPosition, blockTable, outputs, adapter = 0 }: StepSequence): RowResult[] {
+  #run(
+    { tokens: given, follows = null, startPosition, blockTable, outputs, adapter = 0 }: StepSequence,
+    drawnBefore: readonly number[] | null,
+  ): RowResult[] {
     const { blockTokens, vocabSize } = this.limits;
+    const tokens = Array.from(given);
+    if (follows !== null) {
+      tokens[0] = drawnBefore?.[follows] ?? -1;
+      if (tokens[0] < 0) throw new Error(`Sequence ${follows} of the step before has drawn nothing.`);
+      if (outputs.some(({ sample }) => sample !== null && usesPenalties(sample))) throw new Error("Penalties unknown.");
+    }
     const slotOf = (position: number) =>
       blockTable[Math.floor(position / blockTokens)]! * blockTokens + (position % blockTokens);
     const states: number[] = [];

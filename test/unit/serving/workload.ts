@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { expect } from "vitest";
 import type { SamplingParams } from "../../../src/protocol/generate.ts";
+import type { BackendLimits } from "../../../src/serving/backend.ts";
 import type { EngineLimits } from "../../../src/serving/engine.ts";
 import type { KvSource } from "../../../src/serving/kv-archive.ts";
 import { choiceKey } from "../../../src/serving/rng-key.ts";
@@ -95,12 +96,13 @@ export function rigFor(
   settings: Machine & Partial<EngineLimits>,
   requests: readonly Request[],
   options: RigOptions = {},
+  backendLimits: Partial<BackendLimits> = {},
 ): Rig {
   const longest = Math.max(...requests.map((one) => one.numShared + one.own.length + one.maxTokens));
   const { blockTokens, numSpareBlocks, ...limits } = settings;
   // The smallest pool that holds the longest sequence, and some spare: most runs must preempt.
   return new Rig(
-    { blockTokens, numBlocks: Math.ceil(longest / blockTokens) + numSpareBlocks, numAdapters: 2 },
+    { blockTokens, numBlocks: Math.ceil(longest / blockTokens) + numSpareBlocks, numAdapters: 2, ...backendLimits },
     limits,
     options,
   );
