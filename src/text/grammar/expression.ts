@@ -25,7 +25,15 @@ export type Expression =
   /** `max` null = any number. */
   | { kind: "repeat"; item: Expression; min: number; max: number | null }
   | { kind: "rule"; rule: Rule }
+  /** A deterministic machine; the first state is where it starts. */
+  | { kind: "machine"; states: readonly MachineState[] }
   | { kind: "free"; triggers: readonly Trigger[]; tokens: readonly number[]; endsWithTrigger: boolean };
+
+export interface MachineState {
+  /** [first byte, last byte, state, …]. */
+  edges: readonly number[];
+  isFinal: boolean;
+}
 
 /** A name for an expression, so that it may contain itself; shared ones are compiled once. */
 export interface Rule {
