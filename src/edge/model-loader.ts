@@ -87,6 +87,7 @@ export class LoadedModel {
         id,
         backend,
         tokenizer,
+        embedding: { width: spec.dModel, pooling: spec.pooling },
         encodeChat: (messages, transcript) =>
           encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
         clock: () => performance.now(),

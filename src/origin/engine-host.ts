@@ -8,9 +8,10 @@
  */
 import { ApiError, errorFields, internalError } from "../protocol/errors.ts";
 import type { GenerateEvent } from "../protocol/generate.ts";
+import type { TextEmbedding } from "../serving/embedding.ts";
 import type { TextGeneration } from "../serving/generation.ts";
 import type { ServedModel } from "../serving/served-model.ts";
-import type { EngineState, FromEngine, ToEngine } from "./messages.ts";
+import type { EngineResult, EngineState, FromEngine, ToEngine } from "./messages.ts";
 
 export interface EngineHostOptions {
   model: ServedModel;
@@ -26,6 +27,7 @@ export interface EngineHostOptions {
 export class EngineHost {
   readonly #options: EngineHostOptions;
   readonly #open = new Map<number, TextGeneration>();
+  readonly #embeddings = new Map<number, TextEmbedding>();
   #newestId = -1;
   #isStepping = false;
   #stepStartedAtMs: number | null = null;
@@ -44,8 +46,16 @@ export class EngineHost {
 
   /** @returns a promise while answers are open, which rejects when the model can no longer be stepped */
   handle(message: Exclude<ToEngine, { type: "load" }>): Promise<void> {
-    if (message.type === "generate") this.#generate(message);
-    else this.#abort(message.id);
+    const { model } = this.#options;
+    if (message.type === "abort") this.#abort(message.id);
+    else {
+      const { id, type, request } = message;
+      this.#take(id, request.requestId, () => {
+        if (type === "generate") this.#generate(message);
+        else if (type === "embed") this.#embeddings.set(id, model.embed(request));
+        else this.#sendResult(id, type === "tokenize" ? model.tokenize(request) : model.detokenize(request));
+      });
+    }
     return this.#run();
   }
 
@@ -53,24 +63,38 @@ export class EngineHost {
     this.#options.send({ type: "beat", state: this.takeState() });
   }
 
-  #generate({ id, request, generatedTokens }: Extract<ToEngine, { type: "generate" }>): void {
-    const { model, send, log } = this.#options;
+  #take(id: number, requestId: string, begin: () => void): void {
     try {
-      this.#open.set(id, model.generate(request, { generatedTokens }));
+      begin();
       this.#newestId = id;
-      send({ type: "admitted", id, state: this.takeState() });
     } catch (cause) {
-      if (!(cause instanceof ApiError)) log(`Request ${request.requestId} could not be taken on`, cause);
-      const error = cause instanceof ApiError ? cause : internalError(request.requestId);
-      send({ type: "refused", id, error: errorFields(error) });
+      this.#refuse(id, requestId, cause);
     }
   }
 
+  #generate({ id, request, generatedTokens }: Extract<ToEngine, { type: "generate" }>): void {
+    const { model, send } = this.#options;
+    this.#open.set(id, model.generate(request, { generatedTokens }));
+    send({ type: "admitted", id, state: this.takeState() });
+  }
+
+  #refuse(id: number, requestId: string, cause: unknown): void {
+    const { send, log } = this.#options;
+    if (!(cause instanceof ApiError)) log(`Request ${requestId} could not be taken on`, cause);
+    const error = cause instanceof ApiError ? cause : internalError(requestId);
+    send({ type: "refused", id, error: errorFields(error) });
+  }
+
+  #sendResult(id: number, result: EngineResult): void {
+    this.#options.send({ type: "result", id, result, state: this.takeState() });
+  }
+
   #abort(id: number): void {
-    const generation = this.#open.get(id);
-    if (generation === undefined) return;
+    const aborted = this.#open.get(id) ?? this.#embeddings.get(id);
+    if (aborted === undefined) return;
     this.#open.delete(id);
-    generation.abort();
+    this.#embeddings.delete(id);
+    aborted.abort();
     this.beat();
   }
 
@@ -78,7 +102,8 @@ export class EngineHost {
     if (this.#isStepping) return;
     this.#isStepping = true;
     try {
-      while (this.#open.size > 0) {
+      while (this.#open.size + this.#embeddings.size > 0) {
+        for (const embedding of this.#embeddings.values()) embedding.begin();
         this.#stepStartedAtMs = this.#options.nowMs();
         const newestId = this.#newestId;
         const { numStepTokens } = this.#options.model.stats;
@@ -100,7 +125,7 @@ export class EngineHost {
   }
 
   #hasOpenUpTo(id: number): boolean {
-    return [...this.#open.keys()].some((openId) => openId <= id);
+    return [...this.#open.keys(), ...this.#embeddings.keys()].some((openId) => openId <= id);
   }
 
   #sendAnswers(): void {
@@ -112,5 +137,16 @@ export class EngineHost {
       if (generation.isDrained) this.#open.delete(id);
     }
     if (answers.length > 0) this.#options.send({ type: "answers", answers, state: this.takeState() });
+    for (const [id, embedding] of this.#embeddings) if (embedding.hasEnded) this.#sendVectors(id, embedding);
+  }
+
+  #sendVectors(id: number, embedding: TextEmbedding): void {
+    this.#embeddings.delete(id);
+    try {
+      const result = embedding.result();
+      this.#sendResult(id, { ...result, vectors: result.vectors.map((vector) => Array.from(vector)) });
+    } catch (cause) {
+      this.#refuse(id, embedding.requestId, cause);
+    }
   }
 }

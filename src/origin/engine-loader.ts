@@ -70,6 +70,7 @@ export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineL
       ...(draft !== null && { draftBackend: draft }),
       adapters: loras.map(({ name }) => name),
       tokenizer,
+      embedding: { width: spec.dModel, pooling: spec.pooling },
       encodeChat: (messages, transcript) =>
         encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
       clock: () => performance.now(),
@@ -127,6 +128,9 @@ async function warmUp(model: ServedModel, name: string): Promise<void> {
     stopTokenIds: [],
     ignoreEos: true,
     constraint: null,
+    minTokens: 0,
+    allowedTokenIds: null,
+    badWords: [],
     logprobs: null,
     echo: false,
     cacheSalt: "warm-up",

@@ -20,7 +20,9 @@ import type { Generation, Transcript } from "./language-model.ts";
 import type { EncodedPrompt } from "./prompt-encoder.ts";
 import { choiceKey } from "./rng-key.ts";
 import { Sequence, type SequenceListener } from "./sequence.ts";
+import { TokenFilter } from "./token-filter.ts";
 import { tokenLogprob } from "./token-logprob.ts";
+import type { TokenRules } from "./token-rules.ts";
 
 export interface GenerationOptions {
   model: string;
@@ -28,6 +30,8 @@ export interface GenerationOptions {
   adapter: number;
   request: GenerateRequest;
   prompts: readonly EncodedPrompt[];
+  /** Of every choice; null = any token may come. */
+  rules: TokenRules | null;
   /** See `GenerateOptions`. */
   generatedTokens: readonly number[];
   keepsEvents: boolean;
@@ -161,7 +165,7 @@ export class TextGeneration implements Generation {
   }
 
   #sequenceOf(prompt: EncodedPrompt, promptIndex: number): Sequence {
-    const { request, seed, archive } = this.#options;
+    const { request, seed, archive, rules } = this.#options;
     const scores: TokenLogprob[] | null = request.echo && request.logprobs !== null ? [] : null;
     const sequences: Sequence[] = [];
     // Backwards, because the first choice is the one that carries the others.
@@ -179,6 +183,7 @@ export class TextGeneration implements Generation {
         priority: request.priority,
         listener: this.#listener(prompt, promptIndex * request.n + i, scores),
         outputTokens: this.#options.generatedTokens,
+        filter: rules === null ? null : new TokenFilter(rules),
         siblings: i === 0 ? sequences.toReversed() : [],
         ...(i === 0 && archive !== undefined && { archive }),
       });

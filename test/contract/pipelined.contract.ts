@@ -43,6 +43,7 @@ function draw(stream: number, rngCounter: number, row: number, params: Partial<S
     rngCounter,
     promptTokens: [],
     outputTokens: [],
+    allowed: null,
   };
   return { row, sample, scoreToken: null, numLogprobs: 3, wantLogits: true };
 }

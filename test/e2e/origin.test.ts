@@ -272,6 +272,7 @@ async function loadCpu(bytes: Uint8Array) {
     id: "tiny",
     backend,
     tokenizer,
+    embedding: { width: 4, pooling: "last" },
     encodeChat: (messages, transcript) =>
       encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
     clock: () => 0,
@@ -299,6 +300,9 @@ async function saidByCpu(prompts: string[], loaded = cpu): Promise<string[]> {
       stopTokenIds: [],
       ignoreEos: false,
       constraint: null,
+      minTokens: 0,
+      allowedTokenIds: null,
+      badWords: [],
       logprobs: null,
       echo: false,
       cacheSalt: "",

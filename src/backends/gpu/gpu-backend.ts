@@ -137,7 +137,7 @@ export class GpuBackend implements Backend {
     }
     await forward.bind(positions && device.bufferOf("positions", loader.numbers(positions.stored)));
     loras?.release();
-    const sampler = await GpuSampler.bind(device, arena, step, spec.vocabSize);
+    const sampler = await GpuSampler.bind(device, arena, step, spec);
     const pageParts = await bindPages(device, arena, step);
     const parts = { device, spec, plan, arena, step, forward, sampler, pageParts, weightsBytes: loader.bytes, loras };
     return new GpuBackend(parts);
@@ -275,7 +275,7 @@ export class GpuBackend implements Backend {
     }
     const body = size.numTokens > 0 ? forward.body(size) : [];
     return turns.map(({ turn, lists }) => {
-      const head = turn.outputs.length === 0 ? [] : [...forward.head(turn.numLogitRows), ...sampler.dispatches(turn)];
+      const head = turn.outputs.length === 0 ? [] : [...forward.head(turn), ...sampler.dispatches(turn)];
       step.upload(lists);
       device.submit([...body.splice(0), ...head]);
       const rows = sampler.read(turn);

@@ -55,6 +55,10 @@ export function workersAiRefusal(request: GenerateRequest): ApiError | null {
     ["stop", request.stopStrings.length > 0],
     ["stop_token_ids", request.stopTokenIds.length > 0],
     ["ignore_eos", request.ignoreEos],
+    ["min_tokens", request.minTokens !== 0],
+    ["allowed_token_ids", request.allowedTokenIds !== null],
+    ["bad_words", request.badWords.length > 0],
+    ["response_format", request.constraint !== null],
     ["min_p", sampling.minP !== 0],
     ["logit_bias", sampling.logitBias.length > 0],
   ];

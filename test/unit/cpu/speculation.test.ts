@@ -43,6 +43,7 @@ async function serve(bytes: Uint8Array, set: KernelSet, speculation: Speculation
     id: "model",
     backend: draftingGladly(await loadBytes(bytes, set, { maxBatchSequences: 4 })),
     tokenizer,
+    embedding: { width: 4, pooling: "last" },
     encodeChat: (messages, transcript) =>
       encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
     clock: () => 0,
@@ -79,6 +80,9 @@ function ask(model: ServedModel, { sampling, messages, n = 1, maxTokens = 60, tr
     stopTokenIds: [],
     ignoreEos: true,
     constraint: null,
+    minTokens: 0,
+    allowedTokenIds: null,
+    badWords: [],
     logprobs: 2,
     echo: false,
     cacheSalt: "",

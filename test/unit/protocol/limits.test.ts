@@ -40,6 +40,9 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["STOP_STRING_CHARS_MAX", "stop", (size) => chat({ stop: chars(size) })],
   ["STOP_STRING_CHARS_MAX", "stop.0", (size) => chat({ stop: [chars(size)] })],
   ["STOP_TOKEN_IDS_MAX", "stop_token_ids", (size) => chat({ stop_token_ids: many(size, 1) })],
+  ["ALLOWED_TOKEN_IDS_MAX", "allowed_token_ids", (size) => chat({ allowed_token_ids: many(size, 1) })],
+  ["BAD_WORDS_MAX", "bad_words", (size) => chat({ bad_words: many(size, "a") })],
+  ["BAD_WORD_CHARS_MAX", "bad_words.0", (size) => chat({ bad_words: [chars(size)] })],
   ["TOP_LOGPROBS_MAX", "top_logprobs", (top_logprobs) => chat({ logprobs: true, top_logprobs })],
   ["COMPLETION_LOGPROBS_MAX", "logprobs", (logprobs) => text({ logprobs })],
   ["LOGIT_BIAS_ENTRIES_MAX", "logit_bias", (size) => chat({ logit_bias: biases(size) })],
@@ -75,6 +78,21 @@ test("every bound has a case, here or where it is enforced", () => {
     "SESSION_SOCKETS_MAX",
     "SOCKET_BUFFERED_BYTES_MAX",
     "TRUNCATION_ANSWER_TOKENS",
+    // test/unit/text/grammar/limits.test.ts
+    "PATTERN_CHARS_MAX",
+    "PATTERN_DEPTH_MAX",
+    "GRAMMAR_CHARS_MAX",
+    "GRAMMAR_NODES_MAX",
+    "GRAMMAR_DEPTH_MAX",
+    "ENUM_VALUES_MAX",
+    "ENUM_CHARS_MAX",
+    "SCHEMA_NODES_MAX",
+    "SCHEMA_DEPTH_MAX",
+    "SCHEMA_JSON_DEPTH_MAX",
+    "SCHEMA_NAME_CHARS_MAX",
+    "SCHEMA_PROPERTIES_MAX",
+    "MULTIPLE_OF_MAX",
+    "INTERSECTION_STATES_MAX",
   ];
   expect(new Set([...CASES.map(([name]) => name), ...elsewhere])).toEqual(new Set(Object.keys(limits)));
 });

@@ -18,6 +18,7 @@ import {
   type StepSequence,
 } from "../../../src/serving/backend.ts";
 import { fmix32 } from "../../../src/serving/block-hash.ts";
+import { allows } from "../../../src/serving/token-mask.ts";
 import { usesPenalties } from "../../../src/serving/validate-batch.ts";
 import { GREEDY } from "../../support/sampling.ts";
 
@@ -45,13 +46,14 @@ function logitsOf(state: number, vocabSize: number): Float64Array {
 }
 
 function draw(state: number, vocabSize: number, sample: NonNullable<RowOutput["sample"]>): number {
-  const { params, rngKey, rngCounter, promptTokens, outputTokens } = sample;
+  const { params, rngKey, rngCounter, promptTokens, outputTokens, allowed } = sample;
   let seen = state;
   if (params.repetitionPenalty !== 1) seen = foldAll(seen, promptTokens);
   if (params.repetitionPenalty !== 1 || params.presencePenalty !== 0) seen = foldAll(seen, outputTokens);
   if (params.temperature > 0) seen = fmix32(seen ^ fmix32(rngKey[0] + fmix32(rngKey[1] + rngCounter)));
   const logits = logitsOf(seen, vocabSize);
   for (const [id, bias] of params.logitBias) logits[id]! += bias;
+  if (allowed !== null) for (const id of logits.keys()) if (!allows(allowed, id)) logits[id] = -Infinity;
   return logits.indexOf(Math.max(...logits));
 }
 
@@ -63,7 +65,21 @@ function rankedLogprobs(state: number, vocabSize: number): RowResult["top"] {
   return ranked.sort((a, b) => b.logprob - a.logprob || a.token - b.token);
 }
 
+export const EMBEDDING_WIDTH = 6;
+
+function embeddingOf(state: number): Float32Array {
+  return Float32Array.from(
+    { length: EMBEDDING_WIDTH },
+    (_, i) => fmix32(state ^ Math.imul(i + 1, 0x85ebca6b)) / 2 ** 31 - 1,
+  );
+}
+
 function rowOf(state: number, vocabSize: number, output: RowOutput): RowResult {
+  const row = scoredRow(state, vocabSize, output);
+  return output.wantEmbedding ? { ...row, embedding: embeddingOf(state) } : row;
+}
+
+function scoredRow(state: number, vocabSize: number, output: RowOutput): RowResult {
   const token = output.sample === null ? -1 : draw(state, vocabSize, output.sample);
   if (output.numLogprobs === null) return { token, logprob: null, top: [], logits: null };
   const ranked = rankedLogprobs(state, vocabSize);
@@ -81,6 +97,8 @@ export function generateAlone(
     sampling?: SamplingParams;
     rngKey?: [number, number];
     adapter?: number;
+    /** What may come behind these tokens. */
+    allowedAfter?: (outputTokens: readonly number[]) => Uint32Array | null;
   },
 ): number[] {
   const states: number[] = [];
@@ -95,6 +113,7 @@ export function generateAlone(
       rngCounter: outputTokens.length,
       promptTokens: prompt,
       outputTokens,
+      allowed: options.allowedAfter?.(outputTokens) ?? null,
     };
     outputTokens.push(draw(states[position]!, options.vocabSize, sample));
   }
@@ -114,6 +133,13 @@ export function scoreAlone(
     const output = { row: 0, sample: null, scoreToken: next, numLogprobs, wantLogits: false };
     return rowOf(states[position]!, vocabSize, output);
   });
+}
+
+/** What the head would read at each of these tokens, without a cache. */
+export function embeddingsAlone(tokens: readonly number[]): Float32Array[] {
+  const states: number[] = [];
+  for (const [position, token] of tokens.entries()) states.push(stateOf(token, position, 0, (i) => states[i]!));
+  return states.map(embeddingOf);
 }
 
 /** What may follow these tokens, most likely first, without a cache. */
