@@ -14,6 +14,7 @@ import { generationRoutes } from "./generation-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
 import { modelRoutes } from "./model-routes.ts";
 import { requestIdOf } from "./request-id.ts";
+import { responseRoutes } from "./response-routes.ts";
 import { addRoute } from "./routes.ts";
 import { sessionRoutes } from "./session-routes.ts";
 
@@ -50,6 +51,7 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     ...healthRoutes(options),
     ...modelRoutes(options),
     ...generationRoutes(options),
+    ...responseRoutes(options),
     ...(sessions === null ? [] : sessionRoutes(options, sessions)),
   ];
   for (const route of routes) addRoute(app, route);

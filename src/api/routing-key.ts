@@ -9,7 +9,7 @@ import type { WireRequest } from "../protocol/wire-request.ts";
 /** About 256 tokens: 16 KV blocks of 16, below which a shared prefix hardly pays. */
 const PREFIX_CHARS = 1024;
 
-export function routingKeyOf({ generate, promptCacheKey }: WireRequest): string {
+export function routingKeyOf({ generate, promptCacheKey }: Pick<WireRequest, "generate" | "promptCacheKey">): string {
   if (promptCacheKey !== null) return `key:${promptCacheKey}`;
   return `prefix:${fnv1a(`${generate.cacheSalt}\n${prefixOf(generate)}`).toString(16)}`;
 }

@@ -54,9 +54,9 @@ export function unsupportedParameter(param: string, neutral: readonly unknown[] 
 }
 
 /** Images, audio, files: the models served here read text. */
-export function unsupportedContent(param: string, kind: string): ApiError {
+export function unsupportedContent(param: string, kind: string, textKind = "text"): ApiError {
   return invalidRequest(
-    `'${param}' is a part of type '${kind}', but this model reads text only. Send parts of type 'text'.`,
+    `'${param}' is a part of type '${kind}', but this model reads text only. Send parts of type '${textKind}'.`,
     param,
     "unsupported_content",
   );
@@ -113,6 +113,17 @@ export function notFound(what: string): ApiError {
     code: "not_found",
     param: null,
     message: `${what} does not exist.`,
+  });
+}
+
+/** @param id of one that was never there, was deleted, or was not stored */
+export function previousResponseNotFound(id: string, param = "previous_response_id"): ApiError {
+  return new ApiError({
+    status: 400,
+    type: INVALID,
+    code: "previous_response_not_found",
+    param,
+    message: `There is no response with the id '${id}'. Send the whole conversation as 'input' instead.`,
   });
 }
 

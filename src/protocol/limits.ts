@@ -100,6 +100,25 @@ export const SOCKET_BUFFERED_BYTES_MAX = 1024 * 1024;
 /** Room that `truncation: "auto"` keeps for an answer without `max_tokens`: a paragraph or two. */
 export const TRUNCATION_ANSWER_TOKENS = 128;
 
+/** Ids of responses and of items in them: a conversation's, a response's and a number. */
+export const RESPONSE_ITEM_ID_CHARS_MAX = 128;
+
+/** `metadata` of a response (OpenAI's bounds): kept and given back, never read. */
+export const METADATA_ENTRIES_MAX = 16;
+export const METADATA_VALUE_CHARS_MAX = 512;
+
+/** `include` of a response: a choice from a list of about ten. */
+export const RESPONSE_INCLUDES_MAX = 32;
+
+/** What a response keeps of its own input: it shares a row of Durable Object storage (2 MB) with the answer. */
+export const RESPONSE_INPUT_BYTES_MAX = 1_000_000;
+
+/** Conversations whose items one response names by their ids: each is a call to another object. One is normal. */
+export const REFERENCED_CONVERSATIONS_MAX = 8;
+
+/** Responses that one goes on from, one after the other. Each adds at least a message to the prompt. */
+export const RESPONSE_CHAIN_MAX = 512;
+
 /** Goes into logs and back into a header. */
 export const REQUEST_ID_CHARS_MAX = 128;
 

@@ -6,7 +6,7 @@
  */
 import { unsupportedParameter } from "../errors.ts";
 
-export type Endpoint = "chat" | "completions" | "sessions";
+export type Endpoint = "chat" | "completions" | "sessions" | "responses";
 
 interface UnsupportedField {
   field: string;
@@ -17,6 +17,8 @@ interface UnsupportedField {
 
 const CHAT: readonly Endpoint[] = ["chat", "sessions"];
 const TEXT: readonly Endpoint[] = ["completions"];
+const ONE_ANSWER: readonly Endpoint[] = ["sessions", "responses"];
+const RESPONSES: readonly Endpoint[] = ["responses"];
 
 const FIELDS: readonly UnsupportedField[] = [
   // Tools. OpenAI and vLLM refuse an empty list, too.
@@ -38,9 +40,16 @@ const FIELDS: readonly UnsupportedField[] = [
   { field: "audio", endpoints: CHAT },
   { field: "web_search_options", endpoints: CHAT },
   { field: "store", neutral: [false], endpoints: CHAT },
+  // Services of OpenAI's that a response may ask for.
+  { field: "tools", neutral: [[]], endpoints: RESPONSES },
+  { field: "text", neutral: [{}, { format: { type: "text" } }], endpoints: RESPONSES },
+  { field: "background", neutral: [false], endpoints: RESPONSES },
+  { field: "conversation", endpoints: RESPONSES },
+  { field: "prompt", endpoints: RESPONSES },
+  { field: "context_management", endpoints: RESPONSES },
   // Search among candidates.
-  { field: "use_beam_search", neutral: [false], endpoints: ["sessions"] },
-  { field: "best_of", neutral: [1], endpoints: ["sessions"] },
+  { field: "use_beam_search", neutral: [false], endpoints: ONE_ANSWER },
+  { field: "best_of", neutral: [1], endpoints: ONE_ANSWER },
   // What may be sampled, and when it ends.
   { field: "min_tokens", neutral: [0] },
   { field: "allowed_token_ids" },
@@ -51,14 +60,14 @@ const FIELDS: readonly UnsupportedField[] = [
   // The prompt.
   { field: "suffix", neutral: [""], endpoints: TEXT },
   { field: "echo", neutral: [false], endpoints: CHAT },
-  { field: "n", neutral: [1], endpoints: ["sessions"] },
+  { field: "n", neutral: [1], endpoints: ONE_ANSWER },
   { field: "prompt_logprobs" },
   { field: "truncate_prompt_tokens" },
   { field: "add_special_tokens", neutral: [false], endpoints: CHAT },
   { field: "add_special_tokens", neutral: [true], endpoints: TEXT },
   // A chat's go together, which its decoder checks.
-  { field: "add_generation_prompt", neutral: [true], endpoints: ["sessions"] },
-  { field: "continue_final_message", neutral: [false], endpoints: ["sessions"] },
+  { field: "add_generation_prompt", neutral: [true], endpoints: ONE_ANSWER },
+  { field: "continue_final_message", neutral: [false], endpoints: ONE_ANSWER },
   { field: "chat_template", endpoints: CHAT },
   { field: "chat_template_kwargs", neutral: [{}], endpoints: CHAT },
   { field: "documents", neutral: [[]], endpoints: CHAT },

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import * as bounds from "../../../src/protocol/limits.ts";
 import { decodeChatRequest } from "../../../src/protocol/openai/chat-request.ts";
 import { decodeCompletionRequest } from "../../../src/protocol/openai/completion-request.ts";
+import { decodeResponseRequest } from "../../../src/protocol/responses/request.ts";
 import { decodeSessionInit } from "../../../src/protocol/sessions.ts";
 import { caught } from "./caught.ts";
 
@@ -10,6 +11,7 @@ const limits: Record<keyof typeof bounds, number> = { ...bounds };
 const USER = { role: "user", content: "hi" };
 const chat = (fields: object) => decodeChatRequest({ model: "m", messages: [USER], ...fields }, "r");
 const text = (fields: object) => decodeCompletionRequest({ model: "m", prompt: "hi", ...fields }, "r");
+const response = (fields: object) => decodeResponseRequest({ model: "m", input: "hi", ...fields }, "r");
 const many = <T>(num: number, one: T): T[] => new Array(num).fill(one);
 const chars = (num: number) => "x".repeat(num);
 const biases = (num: number) => Object.fromEntries(many(num, 0).map((_, id) => [String(id), 1]));
@@ -55,6 +57,17 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["IDENTIFIER_CHARS_MAX", "cache_salt", (size) => chat({ cache_salt: chars(size) })],
   ["IDENTIFIER_CHARS_MAX", "prompt_cache_key", (size) => chat({ prompt_cache_key: chars(size) })],
   ["IDENTIFIER_CHARS_MAX", "messages.0.name", (size) => chat({ messages: [{ ...USER, name: chars(size) }] })],
+  ["MESSAGES_MAX", "input", (size) => response({ input: many(size, USER) })],
+  ["TEXT_CHARS_MAX", "input", (size) => response({ input: chars(size) })],
+  ["TEXT_CHARS_MAX", "instructions", (size) => response({ instructions: chars(size) })],
+  ["RESPONSE_INCLUDES_MAX", "include", (size) => response({ include: many(size, "a") })],
+  ["RESPONSE_ITEM_ID_CHARS_MAX", "input.0.id", (size) => response({ input: [{ id: chars(size) }] })],
+  [
+    "METADATA_ENTRIES_MAX",
+    "metadata",
+    (size) => response({ metadata: Object.fromEntries(many(size, 0).map((_, i) => [`k${i}`, ""])) }),
+  ],
+  ["METADATA_VALUE_CHARS_MAX", "metadata.a", (size) => response({ metadata: { a: chars(size) } })],
   ["TITLE_CHARS_MAX", "title", (size) => decodeSessionInit({ title: chars(size) })],
 ];
 
@@ -75,6 +88,11 @@ test("every bound has a case, here or where it is enforced", () => {
     "SESSION_SOCKETS_MAX",
     "SOCKET_BUFFERED_BYTES_MAX",
     "TRUNCATION_ANSWER_TOKENS",
+    // test/unit/api/responses.test.ts
+    "RESPONSE_INPUT_BYTES_MAX",
+    "REFERENCED_CONVERSATIONS_MAX",
+    // test/edge/responses.test.ts
+    "RESPONSE_CHAIN_MAX",
   ];
   expect(new Set([...CASES.map(([name]) => name), ...elsewhere])).toEqual(new Set(Object.keys(limits)));
 });
