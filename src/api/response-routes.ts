@@ -4,7 +4,7 @@
  */
 import { apiErrorOf } from "../protocol/error-event.ts";
 import { invalidRequest, notFound, unsupportedParameter } from "../protocol/errors.ts";
-import type { Prompt } from "../protocol/generate.ts";
+import type { ChatMessage, GenerateRequest } from "../protocol/generate.ts";
 import { RESPONSE_INPUT_BYTES_MAX } from "../protocol/limits.ts";
 import { newResponseAddress, parseResponseId, type ResponseAddress, responseIdOf } from "../protocol/responses/ids.ts";
 import { type InputItem, messagesOf } from "../protocol/responses/items.ts";
@@ -78,17 +78,20 @@ function checkKeepable(input: readonly InputItem[]): void {
 function ask(
   context: ApiContext,
   models: ModelService,
-  { generate, instructions, truncates, promptCacheKey }: ResponseWireRequest,
+  { generate, extras, instructions, truncates, promptCacheKey }: ResponseWireRequest,
   items: readonly InputItem[],
 ): Promise<EventStream> {
   const { signal } = context.req.raw;
   const messages = messagesOf(instructions, items);
-  const asked = (prompt: Prompt) => ({ ...generate, prompts: [prompt] });
-  const whole = asked({ kind: "chat", messages });
+  const asked = (some: ChatMessage[]): GenerateRequest => ({
+    ...generate,
+    prompts: [{ kind: "chat", messages: some, ...extras }],
+  });
+  const whole = asked(messages);
   // Where a turn is left out the lane stays the same.
   const key = routingKeyOf({ generate: whole, promptCacheKey });
   if (!truncates) return models.generate(whole, key, signal);
-  return generateTruncated(messages, (some) => models.generate(asked({ kind: "chat", messages: some }), key, signal));
+  return generateTruncated(messages, (some) => models.generate(asked(some), key, signal));
 }
 
 async function wholeResponse(context: ApiContext, frame: ResponseFrame, events: EventStream): Promise<Response> {

@@ -16,16 +16,17 @@ interface UnsupportedField {
 }
 
 const CHAT: readonly Endpoint[] = ["chat", "sessions"];
+const SESSIONS: readonly Endpoint[] = ["sessions"];
 const TEXT: readonly Endpoint[] = ["completions"];
 const ONE_ANSWER: readonly Endpoint[] = ["sessions", "responses"];
 const RESPONSES: readonly Endpoint[] = ["responses"];
 
 const FIELDS: readonly UnsupportedField[] = [
-  // Tools. OpenAI and vLLM refuse an empty list, too.
-  { field: "tools", endpoints: CHAT },
-  { field: "tool_choice", neutral: ["none"], endpoints: CHAT },
-  { field: "functions", endpoints: CHAT },
-  { field: "function_call", neutral: ["none"], endpoints: CHAT },
+  // A session's history has no calls and results.
+  { field: "tools", endpoints: SESSIONS },
+  { field: "tool_choice", neutral: ["none"], endpoints: SESSIONS },
+  { field: "functions", endpoints: SESSIONS },
+  { field: "function_call", neutral: ["none"], endpoints: SESSIONS },
   // Constrained output: OpenAI's field, then vLLM's and llama.cpp's.
   { field: "response_format", neutral: [{ type: "text" }] },
   { field: "structured_outputs" },
@@ -41,7 +42,6 @@ const FIELDS: readonly UnsupportedField[] = [
   { field: "web_search_options", endpoints: CHAT },
   { field: "store", neutral: [false], endpoints: CHAT },
   // Services of OpenAI's that a response may ask for.
-  { field: "tools", neutral: [[]], endpoints: RESPONSES },
   { field: "text", neutral: [{}, { format: { type: "text" } }], endpoints: RESPONSES },
   { field: "background", neutral: [false], endpoints: RESPONSES },
   { field: "conversation", endpoints: RESPONSES },
@@ -69,8 +69,8 @@ const FIELDS: readonly UnsupportedField[] = [
   { field: "add_generation_prompt", neutral: [true], endpoints: ONE_ANSWER },
   { field: "continue_final_message", neutral: [false], endpoints: ONE_ANSWER },
   { field: "chat_template", endpoints: CHAT },
-  { field: "chat_template_kwargs", neutral: [{}], endpoints: CHAT },
-  { field: "documents", neutral: [[]], endpoints: CHAT },
+  { field: "chat_template_kwargs", neutral: [{}], endpoints: SESSIONS },
+  { field: "documents", neutral: [[]], endpoints: SESSIONS },
   // The shape of the answer.
   { field: "return_token_ids", neutral: [false] },
   { field: "return_tokens_as_token_ids", neutral: [false] },

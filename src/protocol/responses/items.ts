@@ -4,14 +4,16 @@
  */
 import * as z from "zod";
 import { invalidRequest, unsupportedContent, unsupportedParameter } from "../errors.ts";
-import type { ChatMessage, ChatRole } from "../generate.ts";
+import type { ChatMessage, ChatRole, ToolCall } from "../generate.ts";
 import {
   CONTENT_PARTS_MAX,
   IDENTIFIER_CHARS_MAX,
+  MESSAGE_TOOL_CALLS_MAX,
   MESSAGES_MAX,
   RESPONSE_ITEM_ID_CHARS_MAX,
   TEXT_CHARS_MAX,
 } from "../limits.ts";
+import type { JsonBounds } from "../openai/json-bounds.ts";
 import { checkCount, dotted, quote, validate } from "../openai/validate.ts";
 import type { OutputItem } from "./response-body.ts";
 
@@ -46,7 +48,8 @@ const referenceSchema = z.object({ id: z.string().max(RESPONSE_ITEM_ID_CHARS_MAX
 export const inputItemSchema = z.union([messageItemSchema, callItemSchema, outputItemSchema, referenceSchema]);
 
 /** One item after the other, so that the first fault ends the work. */
-export function decodeInput(value: unknown, path: Path = ["input"]): (InputItem | ItemReference)[] {
+export function decodeInput(value: unknown, bounds: JsonBounds): (InputItem | ItemReference)[] {
+  const path = ["input"];
   if (typeof value === "string") return [{ type: "message", role: "user", content: validate(text, value, path) }];
   const param = dotted(path);
   if (!Array.isArray(value)) {
@@ -55,12 +58,12 @@ export function decodeInput(value: unknown, path: Path = ["input"]): (InputItem 
   }
   if (value.length === 0) throw invalidRequest(`'${param}' must have at least 1 entry, but has 0.`, param);
   checkCount(value, MESSAGES_MAX, path);
-  return value.flatMap((item, index) => decodeItem(item, [...path, index]));
+  return value.flatMap((item, index) => decodeItem(item, [...path, index], bounds));
 }
 
 const anyItem = z.looseObject({ type: z.string().nullish() });
 
-function decodeItem(value: unknown, path: Path): (InputItem | ItemReference)[] {
+function decodeItem(value: unknown, path: Path, bounds: JsonBounds): (InputItem | ItemReference)[] {
   const item = validate(anyItem, value, path);
   switch (item.type ?? ("role" in item ? "message" : "item_reference")) {
     case "message": {
@@ -69,8 +72,11 @@ function decodeItem(value: unknown, path: Path): (InputItem | ItemReference)[] {
       const chatRole = role === "developer" ? "system" : role;
       return [{ type: "message", role: chatRole, content: joined(content, [...path, "content"]) }];
     }
-    case "function_call":
-      return [{ type: "function_call", ...validate(callItemSchema, item, path) }];
+    case "function_call": {
+      const call = validate(callItemSchema, item, path);
+      bounds.check(jsonOf(call.arguments), [...path, "arguments"]);
+      return [{ type: "function_call", ...call, arguments: call.arguments || "{}" }];
+    }
     case "function_call_output": {
       checkCount(item.output, CONTENT_PARTS_MAX, [...path, "output"]);
       const { call_id, output } = validate(outputItemSchema, item, path);
@@ -82,6 +88,15 @@ function decodeItem(value: unknown, path: Path): (InputItem | ItemReference)[] {
       return [{ type: "item_reference", ...validate(referenceSchema, item, path) }];
     default:
       throw unsupportedParameter(dotted([...path, "type"]), ["message", "function_call", "function_call_output"]);
+  }
+}
+
+/** Arguments that are no JSON are only text. */
+function jsonOf(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return null;
   }
 }
 
@@ -128,7 +143,7 @@ export function messagesOf(instructions: string | null, items: readonly InputIte
       const call = { id: item.call_id, name: item.name, arguments: item.arguments };
       const last = messages.at(-1);
       // Calls made at once, and what was said before them, are one message.
-      if (last?.role === "assistant") last.toolCalls = [...(last.toolCalls ?? []), call];
+      if (last?.role === "assistant") addCall(last, call);
       else messages.push({ role: "assistant", content: "", toolCalls: [call] });
     } else {
       if (!calls.has(item.call_id)) throw noSuchCall(item.call_id);
@@ -137,6 +152,12 @@ export function messagesOf(instructions: string | null, items: readonly InputIte
   }
   checkCount(messages, MESSAGES_MAX, ["input"]);
   return messages;
+}
+
+function addCall(message: ChatMessage, call: ToolCall): void {
+  message.toolCalls ??= [];
+  message.toolCalls.push(call);
+  checkCount(message.toolCalls, MESSAGE_TOOL_CALLS_MAX, ["input"]);
 }
 
 function noSuchCall(callId: string) {

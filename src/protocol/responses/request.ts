@@ -4,7 +4,7 @@
  */
 import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
-import type { Constraint, GenerateRequest } from "../generate.ts";
+import type { Constraint, GenerateRequest, Prompt } from "../generate.ts";
 import {
   IDENTIFIER_CHARS_MAX,
   MAX_TOKENS_MAX,
@@ -17,11 +17,15 @@ import {
   TOP_LOGPROBS_MAX,
 } from "../limits.ts";
 import { checkFieldCounts, generationOf, generationShape } from "../openai/generation-fields.ts";
+import { JsonBounds } from "../openai/json-bounds.ts";
+import { decodeTemplateArguments, templateShape } from "../openai/template-fields.ts";
+import type { ToolUse } from "../openai/tool-fields.ts";
 import { refuseUnsupported } from "../openai/unsupported.ts";
 import { checkCount, quote, validate, validateObject } from "../openai/validate.ts";
 import { parseResponseId, type ResponseAddress } from "./ids.ts";
 import { decodeInput, type InputItem, type ItemReference, inputItemSchema } from "./items.ts";
 import type { ResponseEcho } from "./response-body.ts";
+import { decodeResponseTools, type ResponseToolUse, responseToolShape } from "./tools.ts";
 
 const LOGPROBS_INCLUDE = "message.output_text.logprobs";
 
@@ -62,20 +66,24 @@ const responseFieldsSchema = z.object({
       summary: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
     })
     .nullish(),
-  parallel_tool_calls: z.boolean().nullish(),
   safety_identifier: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
 });
 
 /** The whole body, for documentation. */
 export const responseRequestSchema = responseFieldsSchema.extend({
+  ...responseToolShape,
+  ...templateShape,
   input: z.union([z.string().max(TEXT_CHARS_MAX), z.array(inputItemSchema)]),
 });
 
+type ChatPrompt = Extract<Prompt, { kind: "chat" }>;
 type ResponseFields = z.infer<typeof responseFieldsSchema>;
 
 export interface ResponseWireRequest {
   /** All but the prompt. */
   generate: Omit<GenerateRequest, "prompts">;
+  /** Of the prompt, besides its messages. */
+  extras: Pick<ChatPrompt, "tools" | "templateArguments">;
   instructions: string | null;
   items: (InputItem | ItemReference)[];
   previous: ResponseAddress | null;
@@ -95,7 +103,9 @@ export function decodeResponseRequest(body: unknown, requestId: string): Respons
   checkCount(raw.metadata, METADATA_ENTRIES_MAX, ["metadata"]);
   checkCount(raw.include, RESPONSE_INCLUDES_MAX, ["include"]);
   const fields = validate(responseFieldsSchema, raw);
-  const items = decodeInput(raw.input);
+  const bounds = new JsonBounds();
+  const { echo, ...use } = decodeResponseTools(raw, bounds);
+  const items = decodeInput(raw.input, bounds);
   return {
     generate: {
       requestId,
@@ -103,10 +113,13 @@ export function decodeResponseRequest(body: unknown, requestId: string): Respons
       n: 1,
       beams: null,
       ...generationOf({ ...fields, max_tokens: fields.max_output_tokens }, null),
-      constraint: constraintOf(fields),
+      constraint: constraintOf(fields, bounds),
+      toolChoice: use.toolChoice,
+      parallelToolCalls: use.parallelToolCalls,
       logprobs: logprobsOf(fields),
       echo: false,
     },
+    extras: extrasOf(raw, fields, use, bounds),
     instructions: fields.instructions ?? null,
     items,
     previous: previousOf(fields.previous_response_id ?? null),
@@ -114,7 +127,7 @@ export function decodeResponseRequest(body: unknown, requestId: string): Respons
     stream: fields.stream ?? false,
     truncates: fields.truncation === "auto",
     promptCacheKey: fields.prompt_cache_key ?? null,
-    echo: echoOf(fields),
+    echo: { ...echoOf(fields), ...echo },
   };
 }
 
@@ -129,10 +142,27 @@ function previousOf(id: string | null): ResponseAddress | null {
   );
 }
 
-function constraintOf({ text }: ResponseFields): Constraint | null {
+function constraintOf({ text }: ResponseFields, bounds: JsonBounds): Constraint | null {
   const format = text?.format;
   if (format?.type === "json_object") return { kind: "json" };
-  return format?.type === "json_schema" ? { kind: "schema", schema: format.schema } : null;
+  if (format?.type !== "json_schema") return null;
+  bounds.check(format.schema, ["text", "format", "schema"]);
+  return { kind: "schema", schema: format.schema };
+}
+
+/** `reasoning.effort` is what `reasoning_effort` is in a chat. */
+function extrasOf(
+  raw: Record<string, unknown>,
+  { reasoning }: ResponseFields,
+  { tools }: ToolUse,
+  bounds: JsonBounds,
+): ResponseWireRequest["extras"] {
+  const effort = reasoning?.effort || null;
+  const templateArguments = decodeTemplateArguments({ ...raw, reasoning_effort: effort }, bounds);
+  return {
+    ...(tools.length > 0 && { tools }),
+    ...(Object.keys(templateArguments).length > 0 && { templateArguments }),
+  };
 }
 
 function logprobsOf({ include, top_logprobs }: ResponseFields): number | null {
@@ -140,7 +170,7 @@ function logprobsOf({ include, top_logprobs }: ResponseFields): number | null {
   return top_logprobs == null || top_logprobs === 0 ? null : top_logprobs;
 }
 
-function echoOf(fields: ResponseFields): ResponseWireRequest["echo"] {
+function echoOf(fields: ResponseFields): Omit<ResponseWireRequest["echo"], keyof ResponseToolUse["echo"]> {
   const { user, prompt_cache_key, safety_identifier } = fields;
   const format = fields.text?.format ?? { type: "text" };
   return {
@@ -151,9 +181,6 @@ function echoOf(fields: ResponseFields): ResponseWireRequest["echo"] {
     temperature: fields.temperature ?? 1,
     top_p: fields.top_p ?? 1,
     top_logprobs: fields.top_logprobs ?? 0,
-    tools: [],
-    tool_choice: "auto",
-    parallel_tool_calls: fields.parallel_tool_calls ?? true,
     text: { format, ...(fields.text?.verbosity && { verbosity: fields.text.verbosity }) },
     reasoning: { effort: fields.reasoning?.effort ?? null, summary: fields.reasoning?.summary ?? null },
     truncation: fields.truncation ?? "disabled",

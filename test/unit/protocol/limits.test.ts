@@ -15,6 +15,13 @@ const response = (fields: object) => decodeResponseRequest({ model: "m", input: 
 const many = <T>(num: number, one: T): T[] => new Array(num).fill(one);
 const chars = (num: number) => "x".repeat(num);
 const biases = (num: number) => Object.fromEntries(many(num, 0).map((_, id) => [String(id), 1]));
+const tool = (name: string, more: object = {}) => ({ type: "function", function: { name, ...more } });
+const call = (json: string) => ({ id: "c", type: "function", function: { name: "f", arguments: json } });
+const nested = (depth: number): object => {
+  let value: object = {};
+  for (let level = 1; level < depth; level++) value = { a: value };
+  return value;
+};
 const part = { type: "text", text: "x" };
 
 /** `accept(limit)` decodes, `accept(limit + step)` is refused for `param`. */
@@ -67,7 +74,31 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
     "metadata",
     (size) => response({ metadata: Object.fromEntries(many(size, 0).map((_, i) => [`k${i}`, ""])) }),
   ],
+  [
+    "TOOLS_MAX",
+    "tools",
+    (size) => response({ tools: many(size, 0).map((_, i) => ({ type: "function", name: `f${i}` })) }),
+  ],
+  ["JSON_DEPTH_MAX", "tools.0.parameters", (depth) => response({ tools: [{ type: "function", name: "f", parameters: nested(depth) }] })],
   ["METADATA_VALUE_CHARS_MAX", "metadata.a", (size) => response({ metadata: { a: chars(size) } })],
+  ["TOOLS_MAX", "tools", (size) => chat({ tools: many(size, 0).map((_, i) => tool(`f${i}`)) })],
+  ["TOOL_NAME_CHARS_MAX", "tools.0.function.name", (size) => chat({ tools: [tool(chars(size))] })],
+  [
+    "MESSAGE_TOOL_CALLS_MAX",
+    "messages.0.tool_calls",
+    (size) => chat({ messages: [{ role: "assistant", tool_calls: many(size, call("{}")) }] }),
+  ],
+  ["JSON_DEPTH_MAX", "tools.0", (depth) => chat({ tools: [tool("f", { parameters: nested(depth) })] })],
+  ["JSON_DEPTH_MAX", "chat_template_kwargs", (depth) => chat({ chat_template_kwargs: nested(depth) })],
+  [
+    "JSON_DEPTH_MAX",
+    "messages.0.tool_calls.0.function.arguments",
+    (depth) => chat({ messages: [{ role: "assistant", tool_calls: [call(JSON.stringify(nested(depth)))] }] }),
+  ],
+  // The object itself and its list count, too.
+  ["JSON_VALUES_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: { a: many(size - 2, 1) } })],
+  ["TEMPLATE_ARGUMENTS_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: biases(size) })],
+  ["DOCUMENTS_MAX", "documents", (size) => chat({ documents: many(size, {}) })],
   ["TITLE_CHARS_MAX", "title", (size) => decodeSessionInit({ title: chars(size) })],
 ];
 

@@ -12,6 +12,7 @@ import { caught } from "../caught.ts";
 import { CONVERSATION, FRAME } from "./frames.ts";
 
 const decode = (fields: object) => decodeResponseRequest({ model: "m", input: "Hi", ...fields }, "r");
+const TOOL = { type: "function", name: "f" };
 const input = (...items: unknown[]) => decode({ input: items }).items;
 
 test("the smallest body asks for what OpenAI's defaults are", () => {
@@ -106,6 +107,28 @@ describe("items", () => {
     ]);
   });
 
+  test("tools, flat, and which of them may be called", () => {
+    const tools = [
+      { type: "function", name: "f", description: "F.", parameters: { type: "object" }, strict: true },
+      { type: "function", name: "g", parameters: null, strict: null },
+    ];
+    const both = decode({ tools, parallel_tool_calls: false });
+    expect(both.generate).toMatchObject({ toolChoice: "auto", parallelToolCalls: false });
+    expect(both.extras.tools).toEqual([
+      { name: "f", description: "F.", parameters: { type: "object" }, strict: true },
+      { name: "g", description: "", parameters: null, strict: false },
+    ]);
+    expect(both.echo).toMatchObject({ tool_choice: "auto", parallel_tool_calls: false, tools: [{ name: "f" }, {}] });
+    const named = decode({ tools, tool_choice: { type: "function", name: "g" } });
+    expect(named.generate.toolChoice).toEqual({ name: "g" });
+    const some = { type: "allowed_tools", mode: "required", tools: [{ type: "function", name: "g" }] };
+    const allowed = decode({ tools, tool_choice: some });
+    expect(allowed.generate.toolChoice).toBe("required");
+    expect(allowed.extras.tools!.map(({ name }) => name)).toEqual(["g"]);
+    expect(decode({ tools, tool_choice: "none" }).extras).toEqual({});
+    expect(decode({ reasoning: { effort: "low" } }).extras).toEqual({ templateArguments: { reasoning_effort: "low" } });
+  });
+
   test("references, with and without their type", () => {
     expect(input({ type: "item_reference", id: "msg_1" }, { id: "msg_2" })).toEqual([
       { type: "item_reference", id: "msg_1" },
@@ -157,6 +180,11 @@ describe("what is wrong is named", () => {
     ["a prompt template", { prompt: { id: "pmpt_1" } }, "prompt"],
     ["metadata that is no text", { metadata: { a: 1 } }, "metadata.a"],
     ["n", { n: 2 }, "n"],
+    ["a hosted tool", { tools: [{ type: "web_search" }] }, "tools.0.type"],
+    ["a tool without a name", { tools: [{ type: "function" }] }, "tools.0.name"],
+    ["a tool twice", { tools: [TOOL, TOOL] }, "tools.1.name"],
+    ["a choice without tools", { tool_choice: "required" }, "tool_choice"],
+    ["a choice of another tool", { tools: [TOOL], tool_choice: { type: "function", name: "g" } }, "tool_choice"],
   ])("%s", (_name, fields, param) => {
     expect(caught(() => decode(fields))).toMatchObject({ status: 400, param });
   });
