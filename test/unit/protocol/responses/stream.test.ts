@@ -5,33 +5,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { overloaded } from "../../../../src/protocol/errors.ts";
-import type { FinishReason, GenerateEvent } from "../../../../src/protocol/generate.ts";
+import type { GenerateEvent } from "../../../../src/protocol/generate.ts";
 import { ResponseOutput } from "../../../../src/protocol/responses/output.ts";
 import { ResponseStream } from "../../../../src/protocol/responses/stream.ts";
+import { answers, call, json, reasoning } from "../answers.ts";
 import { answer, delta, done, fault, finish, prompt, start, token } from "../events.ts";
-import { texts } from "../texts.ts";
 import { FRAME, readResponseSse, type StreamedEvent } from "./frames.ts";
-
-const reasoning = (text: string): GenerateEvent => ({
-  type: "reasoning",
-  index: 0,
-  text,
-  tokenIds: [1],
-  tokens: null,
-});
-const call = (number: number, name: string): GenerateEvent => ({
-  type: "toolCall",
-  index: 0,
-  call: number,
-  id: `call_${number}`,
-  name,
-});
-const json = (number: number, text: string): GenerateEvent => ({
-  type: "toolArguments",
-  index: 0,
-  call: number,
-  text,
-});
 
 function write(events: GenerateEvent[]): string {
   const encoder = new ResponseStream(FRAME);
@@ -77,32 +56,6 @@ describe("golden streams", () => {
     await expect(lines).toMatchFileSnapshot("golden/whole.jsonl");
   });
 });
-
-/** Reasoning, text and calls in any order; text may even come while a call is open. */
-const answers: fc.Arbitrary<GenerateEvent[]> = fc
-  .record({
-    parts: fc.array(
-      fc.oneof(
-        texts.map((text) => ({ kind: "text" as const, text })),
-        texts.map((text) => ({ kind: "reasoning" as const, text })),
-        fc.array(texts, { maxLength: 3 }).map((pieces) => ({ kind: "call" as const, pieces })),
-        texts.map((text) => ({ kind: "inside" as const, text })),
-      ),
-      { maxLength: 8 },
-    ),
-    reason: fc.constantFrom<FinishReason>("stop", "length", "tool_calls"),
-  })
-  .map(({ parts, reason }) => {
-    let numCalls = 0;
-    const events = parts.flatMap((part): GenerateEvent[] => {
-      if (part.kind === "text") return [delta(part.text)];
-      if (part.kind === "reasoning") return [reasoning(part.text)];
-      if (part.kind === "inside") return [call(numCalls, "f"), delta(part.text), json(numCalls++, "{}")];
-      const number = numCalls++;
-      return [call(number, "f"), ...part.pieces.map((text) => json(number, text))];
-    });
-    return [start(), ...events, finish(0, reason), done()];
-  });
 
 describe("every stream", () => {
   const property = (check: (events: StreamedEvent[], answered: GenerateEvent[]) => void) =>
