@@ -124,6 +124,21 @@ test("every bound has a case, here or where it is enforced", () => {
     "REFERENCED_CONVERSATIONS_MAX",
     // test/edge/responses.test.ts
     "RESPONSE_CHAIN_MAX",
+    // test/unit/text/grammar/limits.test.ts
+    "PATTERN_CHARS_MAX",
+    "PATTERN_DEPTH_MAX",
+    "GRAMMAR_CHARS_MAX",
+    "GRAMMAR_NODES_MAX",
+    "GRAMMAR_DEPTH_MAX",
+    "ENUM_VALUES_MAX",
+    "ENUM_CHARS_MAX",
+    "SCHEMA_NODES_MAX",
+    "SCHEMA_DEPTH_MAX",
+    "SCHEMA_JSON_DEPTH_MAX",
+    "SCHEMA_NAME_CHARS_MAX",
+    "SCHEMA_PROPERTIES_MAX",
+    "MULTIPLE_OF_MAX",
+    "INTERSECTION_STATES_MAX",
   ];
   expect(new Set([...CASES.map(([name]) => name), ...elsewhere])).toEqual(new Set(Object.keys(limits)));
 });
