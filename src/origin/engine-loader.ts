@@ -127,6 +127,8 @@ async function warmUp(model: ServedModel, name: string): Promise<void> {
     stopTokenIds: [],
     ignoreEos: true,
     constraint: null,
+    toolChoice: "none",
+    parallelToolCalls: true,
     logprobs: null,
     echo: false,
     cacheSalt: "warm-up",

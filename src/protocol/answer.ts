@@ -4,13 +4,16 @@
  */
 import { apiErrorOf } from "./error-event.ts";
 import { EventOrder } from "./event-order.ts";
-import type { FinishReason, GenerateEvent, TokenLogprob, Usage } from "./generate.ts";
+import type { FinishReason, GenerateEvent, TokenLogprob, ToolCall, Usage } from "./generate.ts";
 
 export interface AnswerChoice {
   index: number;
   /** The echoed prompt, where asked for, and then what was generated. */
   text: string;
-  /** Of the whole `text`; null where no logprobs were asked for. */
+  /** What was thought before it, apart from `text`; "" where nothing was. */
+  reasoning: string;
+  toolCalls: ToolCall[];
+  /** Of `reasoning` and the whole `text`, not of calls; null where no logprobs were asked for. */
   tokens: TokenLogprob[] | null;
   reason: FinishReason;
   /** The stop string or token that matched, or null. */
@@ -25,6 +28,8 @@ export interface Answer {
 
 interface OpenChoice {
   pieces: string[];
+  reasoning: string[];
+  calls: { id: string; name: string; pieces: string[] }[];
   tokens: TokenLogprob[] | null;
   reason: FinishReason;
   stop: string | number | null;
@@ -40,6 +45,8 @@ export class AnswerCollector {
     this.#order = new EventOrder(numChoices);
     this.#choices = Array.from({ length: numChoices }, () => ({
       pieces: [],
+      reasoning: [],
+      calls: [],
       tokens: null,
       reason: "stop",
       stop: null,
@@ -54,15 +61,23 @@ export class AnswerCollector {
         this.#model = event.model;
         break;
       case "prompt":
-      case "delta": {
+      case "delta":
+      case "reasoning": {
         const choice = this.#choices[event.index]!;
-        choice.pieces.push(event.text);
+        const pieces = event.type === "reasoning" ? choice.reasoning : choice.pieces;
+        pieces.push(event.text);
         if (event.tokens !== null) {
           choice.tokens ??= [];
           for (const token of event.tokens) choice.tokens.push(token);
         }
         break;
       }
+      case "toolCall":
+        this.#choices[event.index]!.calls.push({ id: event.id, name: event.name, pieces: [] });
+        break;
+      case "toolArguments":
+        this.#choices[event.index]!.calls[event.call]!.pieces.push(event.text);
+        break;
       case "finish": {
         const choice = this.#choices[event.index]!;
         choice.reason = event.reason;
@@ -80,7 +95,11 @@ export class AnswerCollector {
   /** After the last event. */
   answer(): Answer {
     this.#order.end();
-    const choices = this.#choices.map(({ pieces, ...rest }, index) => ({ index, text: pieces.join(""), ...rest }));
-    return { model: this.#model, choices, usage: this.#usage! };
+    return { model: this.#model, choices: this.#choices.map(answerChoice), usage: this.#usage! };
   }
+}
+
+function answerChoice({ pieces, reasoning, calls, ...rest }: OpenChoice, index: number): AnswerChoice {
+  const toolCalls = calls.map(({ id, name, pieces: json }) => ({ id, name, arguments: json.join("") }));
+  return { index, text: pieces.join(""), reasoning: reasoning.join(""), toolCalls, ...rest };
 }

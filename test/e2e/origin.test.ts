@@ -289,6 +289,8 @@ async function saidByCpu(prompts: string[], loaded = cpu): Promise<string[]> {
       stopTokenIds: [],
       ignoreEos: false,
       constraint: null,
+      toolChoice: "none",
+      parallelToolCalls: true,
       logprobs: null,
       echo: false,
       cacheSalt: "",

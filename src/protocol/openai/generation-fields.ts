@@ -91,6 +91,8 @@ export function generationOf(fields: GenerationFields, maxTokensDefault: number 
     stopTokenIds: fields.stop_token_ids ?? [],
     ignoreEos: fields.ignore_eos ?? false,
     constraint: null,
+    toolChoice: "none",
+    parallelToolCalls: true,
     cacheSalt: fields.cache_salt ?? "",
     priority: fields.priority ?? 0,
   };

@@ -79,6 +79,8 @@ function ask(model: ServedModel, { sampling, messages, n = 1, maxTokens = 60, tr
     stopTokenIds: [],
     ignoreEos: true,
     constraint: null,
+    toolChoice: "none",
+    parallelToolCalls: true,
     logprobs: 2,
     echo: false,
     cacheSalt: "",

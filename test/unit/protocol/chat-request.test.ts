@@ -31,6 +31,8 @@ test("the smallest request gets OpenAI's defaults", () => {
       stopTokenIds: [],
       ignoreEos: false,
       constraint: null,
+      toolChoice: "none",
+      parallelToolCalls: true,
       priority: 0,
       logprobs: null,
       echo: false,

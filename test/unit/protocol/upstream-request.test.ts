@@ -62,6 +62,8 @@ const requests = (prompts: fc.Arbitrary<Prompt[]>, logprobsMax: number): fc.Arbi
     stopTokenIds: fc.array(fc.nat(99), { maxLength: 3 }),
     ignoreEos: fc.boolean(),
     constraint: fc.constant(null),
+    toolChoice: fc.constant("none"),
+    parallelToolCalls: fc.constant(true),
     priority: fc.integer({ min: -9, max: 9 }),
     logprobs: fc.option(fc.nat(logprobsMax)),
     echo: fc.constant(false),

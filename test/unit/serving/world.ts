@@ -63,6 +63,8 @@ export function request(changes: Partial<GenerateRequest> = {}): GenerateRequest
     stopTokenIds: [],
     ignoreEos: true,
     constraint: null,
+    toolChoice: "none",
+    parallelToolCalls: true,
     logprobs: null,
     echo: false,
     cacheSalt: "",
