@@ -92,7 +92,11 @@ describe("models", () => {
           parent: null,
           max_model_len: 512,
           description: "A demo.",
-          meta: { n_params: 15_000_000, size: 16_000_000, quantization: "Q8_0" },
+          capabilities: ["completion", "tools"],
+          meta: {
+            ...{ n_params: 15_000_000, size: 16_000_000, family: "llama", quantization: "Q8_0", license: "MIT" },
+            digest: MODEL.sha256,
+          },
         },
       ],
     });

@@ -29,9 +29,14 @@ export const MODEL: ModelInfo = {
   ownedBy: "runnel",
   contextLength: 512,
   description: "A demo.",
+  architecture: "llama",
   quantization: "Q8_0",
   numParameters: 15_000_000,
   sizeBytes: 16_000_000,
+  sha256: "0123456789abcdef".repeat(4),
+  license: "MIT",
+  capabilities: ["completion", "tools"],
+  residency: "cpu",
 };
 
 /** An event, a thing to throw, or a promise of an event: an engine that is silent until the test says so. */
