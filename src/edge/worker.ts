@@ -5,6 +5,7 @@
 import { createApi } from "../api/app.ts";
 import { systemClock } from "../api/clock.ts";
 import { consoleLog } from "../api/log.ts";
+import { parseModelNames } from "../api/model-names.ts";
 import { randomHexId } from "../api/random-id.ts";
 import type { Env } from "./env.ts";
 import { edgeModels } from "./model-router.ts";
@@ -25,6 +26,7 @@ export default {
       clock: systemClock,
       randomId: randomHexId,
       log: consoleLog,
+      names: parseModelNames(env.MODEL_ALIASES, env.MODEL_FALLBACK),
     });
     return api.fetch(request);
   },

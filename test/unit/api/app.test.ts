@@ -133,7 +133,7 @@ describe("health", () => {
 });
 
 describe("refusals have OpenAI's shape:", () => {
-  test.each(["/", "/v1", "/v1/nope", "/v1/chat", "/V1/models"])("unknown path %s", async (path) => {
+  test.each(["/nope", "/v1", "/v1/nope", "/v1/chat", "/V1/models"])("unknown path %s", async (path) => {
     const response = await get(path);
     expect(response.status).toBe(404);
     expect(await errorOf(response)).toMatchObject({ type: "invalid_request_error", code: "unknown_url", param: null });

@@ -227,7 +227,7 @@ export interface Host {
 export const ORIGIN = "http://edge.test";
 
 /** @param more options of the API beyond those that every host has */
-export function scriptedHost(more: Pick<ApiOptions, "authorize"> = {}): Host {
+export function scriptedHost(more: Pick<ApiOptions, "authorize" | "names"> = {}): Host {
   const models = new ScriptedModels();
   const sessions = new ScriptedSessions();
   const clock = new ManualClock();
