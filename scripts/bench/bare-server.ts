@@ -95,6 +95,7 @@ async function manifestOf({ name, path, sizeBytes }: BenchModel): Promise<ModelM
     quantization: null,
     architecture: null,
     license: null,
+    capabilities: null,
     createdAt: null,
   };
 }

@@ -2,6 +2,7 @@
 import type { Context } from "hono";
 import type { Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
+import type { ModelNames } from "./model-names.ts";
 import type { ModelService, SessionService } from "./model-service.ts";
 import type { ResponseService } from "./response-service.ts";
 
@@ -15,7 +16,9 @@ export interface ApiOptions {
   /** At least 128 random bits in [0-9A-Za-z_-], as `randomHexId` makes them. */
   randomId: () => string;
   log: Log;
-  /** Who may use /v1. Absent = everybody. @throws ApiError 401 */
+  /** What clients may call models besides their ids. Absent = nothing. */
+  names?: ModelNames;
+  /** Who may use the API (`API_PATHS`). Absent = everybody. @throws ApiError 401 */
   authorize?: (request: Request) => void;
 }
 

@@ -20,6 +20,10 @@ export interface Env {
   RESPONSE_CONVERSATION: DurableObjectNamespace<ResponseConversation>;
   /** Model that answers where the caller names none; unset = the demo. */
   DEFAULT_MODEL?: string;
+  /** Other names of models, as a JSON object of name to id; unset = none. */
+  MODEL_ALIASES?: string | Readonly<Record<string, string>>;
+  /** Model that answers for names that nobody knows; unset = they are a 404. */
+  MODEL_FALLBACK?: string;
   /** Bytes an isolate may hold, JS heap and linear memory together; unset = `ISOLATE_BUDGET_BYTES`. */
   MEMORY_BUDGET_BYTES?: string;
   /** Drafts of a decode: "off", "auto", or the most of them as a number; unset = "auto". */

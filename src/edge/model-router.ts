@@ -3,7 +3,7 @@
  * declaration comes first: it is what the operator wrote down, and looking it up costs no I/O.
  */
 import type { EventStream, ModelInfo, ModelService } from "../api/model-service.ts";
-import { ApiError, modelNotFound, unavailable } from "../protocol/errors.ts";
+import { ApiError, modelNotFound, unavailable, unsupportedParameter } from "../protocol/errors.ts";
 import type { GenerateRequest } from "../protocol/generate.ts";
 import type { Env } from "./env.ts";
 import { eventsFrom } from "./event-bytes.ts";
@@ -33,6 +33,10 @@ export function edgeModels(env: Env): ModelService {
         return { ...events, fallbackModel: origin.fallback };
       }
     },
+
+    embed: async () => Promise.reject(unsupportedParameter("input")),
+    tokenize: async () => Promise.reject(unsupportedParameter("prompt")),
+    detokenize: async () => Promise.reject(unsupportedParameter("tokens")),
 
     async ready() {
       const requestId = crypto.randomUUID();
@@ -89,10 +93,11 @@ async function modelInfos(env: Env): Promise<ModelInfo[]> {
 /** As the manifests say, with the context that memory allows where the model is loaded in this isolate. */
 async function edgeInfos(env: Env): Promise<ModelInfo[]> {
   const models = await modelStore.list(env);
-  return models.map(({ key, info }) => ({
-    ...info,
-    contextLength: isolateEngine.contextLengthOf(key) ?? info.contextLength,
-  }));
+  return models.map(({ key, info }) => {
+    const loadedLength = isolateEngine.contextLengthOf(key);
+    if (loadedLength === null) return info;
+    return { ...info, contextLength: loadedLength, residency: "cpu" as const };
+  });
 }
 
 function originInfo({ id, places, contextLength, description }: OriginModel): ModelInfo {
@@ -103,9 +108,14 @@ function originInfo({ id, places, contextLength, description }: OriginModel): Mo
     contextLength,
     description,
     parent: null,
+    architecture: null,
     quantization: null,
     numParameters: null,
     sizeBytes: null,
+    sha256: null,
+    license: null,
+    capabilities: ["completion"],
+    residency: null,
   };
 }
 

@@ -5,6 +5,7 @@
 import { createApi } from "../api/app.ts";
 import { systemClock } from "../api/clock.ts";
 import { consoleLog } from "../api/log.ts";
+import { parseModelNames } from "../api/model-names.ts";
 import { randomHexId } from "../api/random-id.ts";
 import type { Env } from "./env.ts";
 import { edgeResponses } from "./kept-responses.ts";
@@ -28,6 +29,7 @@ export default {
       clock: systemClock,
       randomId: randomHexId,
       log: consoleLog,
+      names: parseModelNames(env.MODEL_ALIASES, env.MODEL_FALLBACK),
     });
     return api.fetch(request);
   },

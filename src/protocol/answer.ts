@@ -4,7 +4,7 @@
  */
 import { apiErrorOf } from "./error-event.ts";
 import { EventOrder } from "./event-order.ts";
-import type { FinishReason, GenerateEvent, TokenLogprob, ToolCall, Usage } from "./generate.ts";
+import type { FinishReason, GenerateEvent, Timings, TokenLogprob, ToolCall, Usage } from "./generate.ts";
 
 export interface AnswerChoice {
   index: number;
@@ -24,6 +24,7 @@ export interface Answer {
   model: string;
   choices: AnswerChoice[];
   usage: Usage;
+  timings: Timings;
 }
 
 interface OpenChoice {
@@ -40,6 +41,7 @@ export class AnswerCollector {
   readonly #choices: OpenChoice[];
   #model = "";
   #usage: Usage | null = null;
+  #timings: Timings | null = null;
 
   constructor(numChoices: number) {
     this.#order = new EventOrder(numChoices);
@@ -86,6 +88,7 @@ export class AnswerCollector {
       }
       case "done":
         this.#usage = event.usage;
+        this.#timings = event.timings;
         break;
       case "error":
         throw apiErrorOf(event);
@@ -95,7 +98,8 @@ export class AnswerCollector {
   /** After the last event. */
   answer(): Answer {
     this.#order.end();
-    return { model: this.#model, choices: this.#choices.map(answerChoice), usage: this.#usage! };
+    const choices = this.#choices.map(answerChoice);
+    return { model: this.#model, choices, usage: this.#usage!, timings: this.#timings! };
   }
 }
 

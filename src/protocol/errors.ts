@@ -302,6 +302,11 @@ export function upstreamBusy(message: string, retryAfterS: number): ApiError {
   });
 }
 
+/** A route of a protocol that this server speaks, for something that it does not do. */
+export function notImplemented(message: string): ApiError {
+  return new ApiError({ status: 501, type: INVALID, code: "not_implemented", param: null, message });
+}
+
 /** A model file that cannot be served: corrupt, unsupported or over the memory budget. Retrying does not help. */
 export function modelUnusable(model: string, reason: string): ApiError {
   return new ApiError({

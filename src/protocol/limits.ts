@@ -105,6 +105,16 @@ export const MODEL_NAME_CHARS_MAX = 256;
 /** `prompt_cache_key`, `cache_salt`, owners, names of speakers: identifiers, not text. */
 export const IDENTIFIER_CHARS_MAX = 256;
 
+/** Inputs of one request for embeddings (OpenAI's bound). They are computed a few at a time, so many only take long; what
+ * 2 MiB of body holds of them, and their vectors, fit an isolate. */
+export const EMBEDDING_INPUTS_MAX = 2048;
+
+/** Components of a vector. No model has more; how many one has, it knows itself. */
+export const EMBEDDING_DIMENSIONS_MAX = 65_536;
+
+/** Calls of one message. A model makes a few at once; each costs the template some tokens. */
+export const TOOL_CALLS_MAX = 64;
+
 /** One line of a list. */
 export const TITLE_CHARS_MAX = 200;
 

@@ -4,14 +4,11 @@
  *
  * A field that becomes supported leaves this table and enters a schema.
  */
-import { unsupportedParameter } from "../errors.ts";
+import { type RefusedField, refuseFields } from "../refused-fields.ts";
 
 export type Endpoint = "chat" | "completions" | "sessions" | "responses";
 
-interface UnsupportedField {
-  field: string;
-  /** Values that ask for nothing; null and absence always do. */
-  neutral?: readonly unknown[];
+interface UnsupportedField extends RefusedField {
   endpoints?: readonly Endpoint[];
 }
 
@@ -77,21 +74,8 @@ const FIELDS: readonly UnsupportedField[] = [
 ];
 
 export function refuseUnsupported(body: object, endpoint: Endpoint): void {
-  for (const { field, neutral = [], endpoints } of FIELDS) {
-    if (endpoints !== undefined && !endpoints.includes(endpoint)) continue;
-    const value: unknown = Object.hasOwn(body, field) ? (body as Record<string, unknown>)[field] : undefined;
-    if (value === undefined || value === null || neutral.some((one) => isSame(one, value))) continue;
-    throw unsupportedParameter(field, neutral);
-  }
-}
-
-/** Equality of the small JSON values above. Compares sizes first, so that a client's large value costs nothing. */
-function isSame(neutral: unknown, value: unknown): boolean {
-  if (typeof neutral !== "object" || neutral === null) return neutral === value;
-  if (typeof value !== "object" || value === null || Array.isArray(neutral) !== Array.isArray(value)) return false;
-  const keys = Object.keys(neutral);
-  return (
-    Object.keys(value).length === keys.length &&
-    keys.every((key) => isSame((neutral as Record<string, unknown>)[key], (value as Record<string, unknown>)[key]))
+  refuseFields(
+    body,
+    FIELDS.filter(({ endpoints }) => endpoints === undefined || endpoints.includes(endpoint)),
   );
 }

@@ -15,9 +15,11 @@ import type {
   SessionStream,
   SessionTurnRequest,
 } from "../../../src/api/model-service.ts";
+import type { Embeddings, EmbedRequest } from "../../../src/protocol/embed.ts";
 import { notFound } from "../../../src/protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../../../src/protocol/generate.ts";
 import type { EventPosition } from "../../../src/protocol/sse-ids.ts";
+import type { Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest } from "../../../src/protocol/tokenize.ts";
 import { answer } from "../protocol/events.ts";
 import { MemoryResponses } from "./kept-responses.ts";
 
@@ -28,9 +30,14 @@ export const MODEL: ModelInfo = {
   ownedBy: "runnel",
   contextLength: 512,
   description: "A demo.",
+  architecture: "llama",
   quantization: "Q8_0",
   numParameters: 15_000_000,
   sizeBytes: 16_000_000,
+  sha256: "0123456789abcdef".repeat(4),
+  license: "MIT",
+  capabilities: ["completion", "tools"],
+  residency: "cpu",
 };
 
 /** An event, a thing to throw, or a promise of an event: an engine that is silent until the test says so. */
@@ -105,6 +112,29 @@ export class ScriptedModels implements ModelService {
     const events = new ScriptedEvents(this.script);
     this.streams.push(events);
     return events;
+  }
+
+  readonly embedRequests: EmbedRequest[] = [];
+
+  /** Unit vectors of four components, of which the i-th is the i-th prompt's one. */
+  async embed(request: EmbedRequest): Promise<Embeddings> {
+    this.embedRequests.push(request);
+    if (this.script instanceof Error) throw this.script;
+    const vectors = request.prompts.map((_, i) => Float32Array.from({ length: 4 }, (_, at) => Number(at === i % 4)));
+    return { model: request.model, vectors, promptTokens: 3 * vectors.length };
+  }
+
+  /** A token for each character of a text or of the messages' contents. */
+  async tokenize({ model, prompt, wantsTexts }: TokenizeRequest): Promise<Tokenized> {
+    const text = prompt.kind === "text" ? prompt.text : "";
+    const chat = prompt.kind === "chat" ? prompt.messages.map(({ content }) => content).join("") : text;
+    const tokens = prompt.kind === "tokens" ? prompt.tokens : Array.from(chat, (char) => char.codePointAt(0)!);
+    const texts = wantsTexts ? tokens.map((token) => String.fromCodePoint(token)) : null;
+    return { model, tokens, texts, contextLength: 2048 };
+  }
+
+  async detokenize({ model, tokens }: DetokenizeRequest): Promise<Detokenized> {
+    return { model, text: String.fromCodePoint(...tokens) };
   }
 
   async ready() {
@@ -199,7 +229,7 @@ export interface Host {
 export const ORIGIN = "http://edge.test";
 
 /** @param more options of the API beyond those that every host has */
-export function scriptedHost(more: Partial<Pick<ApiOptions, "authorize" | "responses">> = {}): Host {
+export function scriptedHost(more: Partial<Pick<ApiOptions, "authorize" | "names" | "responses">> = {}): Host {
   const models = new ScriptedModels();
   const sessions = new ScriptedSessions();
   const responses = new MemoryResponses();

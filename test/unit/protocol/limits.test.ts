@@ -1,10 +1,15 @@
 /** Each bound: its last good value passes, the next is refused with the limit in the message. */
 import { expect, test } from "vitest";
 import * as bounds from "../../../src/protocol/limits.ts";
+import { decodeOllamaChat } from "../../../src/protocol/ollama/chat-request.ts";
+import { decodeOllamaEmbed } from "../../../src/protocol/ollama/embed.ts";
 import { decodeChatRequest } from "../../../src/protocol/openai/chat-request.ts";
 import { decodeCompletionRequest } from "../../../src/protocol/openai/completion-request.ts";
 import { decodeResponseRequest } from "../../../src/protocol/responses/request.ts";
+import { decodeEmbeddings } from "../../../src/protocol/openai/embeddings.ts";
+import { decodeDetokenize, decodeTokenize } from "../../../src/protocol/openai/tokenize.ts";
 import { decodeSessionInit } from "../../../src/protocol/sessions.ts";
+import { decodeTgiRequest } from "../../../src/protocol/tgi/generate-request.ts";
 import { caught } from "./caught.ts";
 
 const limits: Record<keyof typeof bounds, number> = { ...bounds };
@@ -22,6 +27,10 @@ const nested = (depth: number): object => {
   for (let level = 1; level < depth; level++) value = { a: value };
   return value;
 };
+const ollama = (fields: object) => decodeOllamaChat({ model: "m", messages: [USER], ...fields }, "r");
+const embeddings = (fields: object) => decodeEmbeddings({ model: "m", input: "a", ...fields }, "r");
+const tgi = (parameters: object) => decodeTgiRequest({ inputs: "a", parameters }, "r", true);
+const calls = (num: number) => ({ role: "assistant", tool_calls: many(num, { function: { name: "f" } }) });
 const part = { type: "text", text: "x" };
 
 /** `accept(limit)` decodes, `accept(limit + step)` is refused for `param`. */
@@ -99,6 +108,18 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["JSON_VALUES_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: { a: many(size - 2, 1) } })],
   ["TEMPLATE_ARGUMENTS_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: biases(size) })],
   ["DOCUMENTS_MAX", "documents", (size) => chat({ documents: many(size, {}) })],
+  ["EMBEDDING_INPUTS_MAX", "input", (size) => embeddings({ input: many(size, "a") })],
+  ["EMBEDDING_INPUTS_MAX", "input", (size) => decodeOllamaEmbed({ model: "m", input: many(size, "a") }, "r")],
+  ["EMBEDDING_DIMENSIONS_MAX", "dimensions", (dimensions) => embeddings({ dimensions })],
+  ["TOOL_CALLS_MAX", "messages.0.tool_calls", (size) => ollama({ messages: [calls(size)] })],
+  ["MESSAGES_MAX", "messages", (size) => ollama({ messages: many(size, USER) })],
+  ["TEXT_CHARS_MAX", "messages.0.content", (size) => ollama({ messages: [{ ...USER, content: chars(size) }] })],
+  ["TEXT_CHARS_MAX", "inputs", (size) => decodeTgiRequest({ inputs: chars(size) }, "r", false)],
+  ["TEXT_CHARS_MAX", "prompt", (size) => decodeTokenize({ prompt: chars(size) }, "r")],
+  ["PROMPT_TOKENS_MAX", "tokens", (size) => decodeDetokenize({ tokens: many(size, 1) }, "r")],
+  ["STOP_STRINGS_MAX", "options.stop", (size) => ollama({ options: { stop: many(size, "a") } })],
+  ["STOP_STRINGS_MAX", "parameters.stop", (size) => tgi({ stop: many(size, "a") })],
+  ["TOP_LOGPROBS_MAX", "parameters.top_n_tokens", (top_n_tokens) => tgi({ top_n_tokens })],
   ["TITLE_CHARS_MAX", "title", (size) => decodeSessionInit({ title: chars(size) })],
 ];
 

@@ -1,0 +1,70 @@
+/**
+ * POST /api/embed, and /api/embeddings, its older form of one prompt (Ollama API, "Generate embeddings"). Inputs that
+ * are too long are cut unless `truncate` is false, as in Ollama; everything else is as in OpenAI's /v1/embeddings.
+ */
+import * as z from "zod";
+import type { Embeddings, EmbedRequest } from "../embed.ts";
+import { EMBEDDING_DIMENSIONS_MAX, EMBEDDING_INPUTS_MAX, TEXT_CHARS_MAX } from "../limits.ts";
+import { checkCount, validate, validateObject } from "../openai/validate.ts";
+import { nanoseconds } from "./counters.ts";
+import { unloads } from "./keep-alive.ts";
+import { checkOptions } from "./options.ts";
+import { modelShape } from "./request-fields.ts";
+
+const text = z.string().min(1).max(TEXT_CHARS_MAX);
+
+export const embedSchema = z.object({
+  ...modelShape,
+  input: z.union([text, z.array(text).min(1).max(EMBEDDING_INPUTS_MAX)]),
+  truncate: z.boolean().nullish(),
+  dimensions: z.int().min(1).max(EMBEDDING_DIMENSIONS_MAX).nullish(),
+});
+
+export const embeddingsSchema = z.object({ ...modelShape, prompt: text });
+
+export function decodeOllamaEmbed(body: unknown, requestId: string): EmbedRequest {
+  const raw = validateObject(body);
+  checkIgnored(raw);
+  checkCount(raw.input, EMBEDDING_INPUTS_MAX, ["input"]);
+  const { model, input, truncate, dimensions } = validate(embedSchema, raw);
+  const texts = typeof input === "string" ? [input] : input;
+  return embedRequest(requestId, model, texts, dimensions ?? null, truncate ?? true);
+}
+
+export function decodeOllamaEmbeddings(body: unknown, requestId: string): EmbedRequest {
+  const raw = validateObject(body);
+  checkIgnored(raw);
+  const { model, prompt } = validate(embeddingsSchema, raw);
+  return embedRequest(requestId, model, [prompt], null, true);
+}
+
+/** @param model as the client called it */
+export function ollamaEmbedBody({ vectors, promptTokens }: Embeddings, model: string, tookMs: number) {
+  return {
+    model,
+    embeddings: vectors.map((vector) => [...vector]),
+    total_duration: nanoseconds(tookMs),
+    load_duration: 0,
+    prompt_eval_count: promptTokens,
+  };
+}
+
+export function ollamaEmbeddingsBody({ vectors }: Embeddings) {
+  return { embedding: [...vectors[0]!] };
+}
+
+function checkIgnored(raw: Record<string, unknown>): void {
+  checkOptions(raw.options);
+  unloads(raw.keep_alive);
+}
+
+function embedRequest(
+  requestId: string,
+  model: string,
+  texts: readonly string[],
+  dimensions: number | null,
+  truncate: boolean,
+): EmbedRequest {
+  const prompts = texts.map((one) => ({ kind: "text" as const, text: one }));
+  return { requestId, model, prompts, dimensions, truncate, cacheSalt: "" };
+}
