@@ -2,6 +2,7 @@
  * The one error that reaches a client. Made by named factories, so that each case has one wording: what was wrong, the
  * value, the limit, the mend. Anything else thrown is a bug and shows a request id only (`internalError`).
  */
+import { RESPONSE_CHAIN_MAX } from "./limits.ts";
 
 export interface ApiErrorFields {
   /** HTTP status. */
@@ -116,15 +117,13 @@ export function notFound(what: string): ApiError {
   });
 }
 
-/** @param id of one that was never there, was deleted, or was not stored */
-export function previousResponseNotFound(id: string, param = "previous_response_id"): ApiError {
-  return new ApiError({
-    status: 400,
-    type: INVALID,
-    code: "previous_response_not_found",
-    param,
-    message: `There is no response with the id '${id}'. Send the whole conversation as 'input' instead.`,
-  });
+export function previousResponseNotFound(id: string): ApiError {
+  return invalidRequest(
+    `The response '${id}', or one that it goes on from, is not kept here (any more), or they are more than ` +
+      `${RESPONSE_CHAIN_MAX}. Send the whole conversation as 'input' instead.`,
+    "previous_response_id",
+    "previous_response_not_found",
+  );
 }
 
 export function unknownRoute(method: string, path: string): ApiError {

@@ -1,22 +1,26 @@
 /** Validators made of the schemas that OpenAI publishes (`openai-openapi/`), with the holes closed that they have. */
-import Ajv, { type ValidateFunction } from "ajv/dist/2020.js";
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import schemas from "./openai-openapi/schemas.json" with { type: "json" };
 
 const ID = "openai";
 
-const ajv = new Ajv.default({ strict: false, logger: false, allErrors: false });
+const ajv = new Ajv2020({ strict: false, logger: false, allErrors: false });
 ajv.addSchema({ $id: ID, components: { schemas } });
 
 const validators = new Map<string, ValidateFunction>();
 
+function validatorOf(name: string): ValidateFunction {
+  const known = validators.get(name);
+  if (known !== undefined) return known;
+  if (!Object.hasOwn(schemas, name)) throw new Error(`There is no schema ${name} here.`);
+  const validate = ajv.compile({ $ref: `${ID}#/components/schemas/${name}` });
+  validators.set(name, validate);
+  return validate;
+}
+
 /** @returns what is wrong with `value` as a `name`, or null */
 export function schemaFault(name: string, value: unknown): string | null {
-  let validate = validators.get(name);
-  if (validate === undefined) {
-    if (!Object.hasOwn(schemas, name)) throw new Error(`There is no schema ${name} here.`);
-    validate = ajv.compile({ $ref: `${ID}#/components/schemas/${name}` });
-    validators.set(name, validate);
-  }
+  const validate = validatorOf(name);
   if (validate(value)) return null;
   return `${name}: ${ajv.errorsText(validate.errors)} in ${JSON.stringify(value).slice(0, 600)}`;
 }

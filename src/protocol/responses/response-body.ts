@@ -89,7 +89,8 @@ export function responseBody({ id, createdS, echo }: ResponseFrame, state: Respo
     output: state.output,
     ...repeated,
     service_tier: "default" as const,
-    usage: state.usage === null ? null : usageBody(state.usage),
+    // OpenAI's schema knows no null here: it is there when the answer is.
+    ...(state.usage !== null && { usage: usageBody(state.usage) }),
   };
 }
 

@@ -123,7 +123,11 @@ function aiSdk(name: string, modelOf: (model: string) => LanguageModel): ChatCli
     ...(maxTokens !== undefined && { maxOutputTokens: maxTokens }),
     ...(signal && { abortSignal: signal }),
   });
-  const told = (text: string, usage: { inputTokens: number | undefined; outputTokens: number | undefined }, reason: string): Told => ({
+  const told = (
+    text: string,
+    usage: { inputTokens: number | undefined; outputTokens: number | undefined },
+    reason: string,
+  ): Told => ({
     text,
     promptTokens: usage.inputTokens ?? 0,
     completionTokens: usage.outputTokens ?? 0,
@@ -136,10 +140,10 @@ function aiSdk(name: string, modelOf: (model: string) => LanguageModel): ChatCli
       return told(text, usage, finishReason);
     },
     async stream(asked, onPiece) {
-      let failure: unknown = null;
-      const result = streamText({ ...options(asked), onError: ({ error }) => void (failure ??= error) });
+      const failures: unknown[] = [];
+      const result = streamText({ ...options(asked), onError: ({ error }) => void failures.push(error) });
       for await (const piece of result.textStream) onPiece(piece);
-      if (failure !== null) throw failure;
+      if (failures.length > 0) throw failures[0];
       return told(await result.text, await result.usage, await result.finishReason);
     },
   };

@@ -4,7 +4,7 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { ToolMessage } from "@langchain/core/messages";
 import { tool as langchainTool } from "@langchain/core/tools";
 import { ChatOpenAI } from "@langchain/openai";
-import { generateText, isStepCount, type LanguageModel, streamText, tool as aiTool } from "ai";
+import { tool as aiTool, generateText, isStepCount, type LanguageModel, streamText } from "ai";
 import OpenAI from "openai";
 import * as z from "zod";
 import type { Fetch } from "./chat-clients.ts";
@@ -30,6 +30,8 @@ export interface ToolAsked {
   run(input: { city: string }): string;
 }
 
+const ALL_CHOICES: ToolClient["choices"] = ["auto", "required", "named"];
+
 export interface ToolTold {
   /** Of the first answer. */
   calls: { name: string; input: unknown }[];
@@ -39,6 +41,8 @@ export interface ToolTold {
 
 export interface ToolClient {
   name: string;
+  /** What of `ToolAsked.choice` it can send. */
+  choices: readonly ToolAsked["choice"][];
   ask(asked: ToolAsked): Promise<ToolTold>;
 }
 
@@ -52,18 +56,25 @@ export function toolClients(serverUrl: string, fetch?: Fetch): ToolClient[] {
   const at = { baseURL: `${serverUrl}/v1`, apiKey: "any", ...(fetch && { fetch }) };
   const compatible = createOpenAICompatible({ name: "runnel", ...at });
   const official = createOpenAI(at);
-  return [
+  const clients: Omit<ToolClient, "choices">[] = [
     { name: "openai, chat", ask: (asked) => openaiChat(at, asked) },
     { name: "openai, responses", ask: (asked) => openaiResponses(at, asked) },
     { name: "ai + @ai-sdk/openai-compatible", ask: (asked) => aiSdk(compatible(asked.model), asked) },
     { name: "ai + @ai-sdk/openai, responses", ask: (asked) => aiSdk(official(asked.model), asked) },
     { name: "ai + @ai-sdk/openai, chat", ask: (asked) => aiSdk(official.chat(asked.model), asked) },
     { name: "@langchain/openai", ask: (asked) => langchain(at, asked, false) },
-    { name: "@langchain/openai, responses", ask: (asked) => langchain(at, asked, true) },
+  ];
+  return [
+    ...clients.map((client) => ({ ...client, choices: ALL_CHOICES })),
+    // LangChain 1.6.0 drops a choice that is a word from the request of a response.
+    { name: "@langchain/openai, responses", choices: ["auto", "named"], ask: (asked) => langchain(at, asked, true) },
   ];
 }
 
-async function openaiChat(at: Address, { model, prompt, stream, choice, maxTokens, run }: ToolAsked): Promise<ToolTold> {
+async function openaiChat(
+  at: Address,
+  { model, prompt, stream, choice, maxTokens, run }: ToolAsked,
+): Promise<ToolTold> {
   const client = new OpenAI({ ...at, maxRetries: 0 });
   const messages: OpenAI.Chat.ChatCompletionMessageParam[] = [{ role: "user", content: prompt }];
   const tools = [
@@ -117,19 +128,14 @@ async function openaiResponses(
     output: run(JSON.parse(json)),
   }));
   const last =
-    calls.length === 0
-      ? first
-      : await ask({ input: results, tool_choice: "auto", previous_response_id: first.id });
+    calls.length === 0 ? first : await ask({ input: results, tool_choice: "auto", previous_response_id: first.id });
   return {
     calls: calls.map(({ name, arguments: json }) => ({ name, input: JSON.parse(json) })),
     text: last.output_text,
   };
 }
 
-async function aiSdk(
-  model: LanguageModel,
-  { prompt, stream, choice, maxTokens, run }: ToolAsked,
-): Promise<ToolTold> {
+async function aiSdk(model: LanguageModel, { prompt, stream, choice, maxTokens, run }: ToolAsked): Promise<ToolTold> {
   const weather = aiTool({ description: DESCRIPTION, inputSchema: citySchema, execute: async (input) => run(input) });
   const options = {
     model,
@@ -148,10 +154,10 @@ async function aiSdk(
     const { steps, text } = await generateText(options);
     return { calls: steps[0]!.toolCalls.map(({ toolName, input }) => ({ name: toolName, input })), text };
   }
-  let failure: unknown = null;
-  const result = streamText({ ...options, onError: ({ error }) => void (failure ??= error) });
+  const failures: unknown[] = [];
+  const result = streamText({ ...options, onError: ({ error }) => void failures.push(error) });
   await result.consumeStream();
-  if (failure !== null) throw failure;
+  if (failures.length > 0) throw failures[0];
   const steps = await result.steps;
   return {
     calls: steps[0]!.toolCalls.map(({ toolName, input }) => ({ name: toolName, input })),

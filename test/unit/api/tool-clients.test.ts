@@ -38,7 +38,11 @@ const TWO_CALLS: GenerateEvent[] = [
   done(),
 ];
 
-const ASKED = { model: MODEL.id, prompt: "How is the weather?", run: ({ city }: { city: string }) => `Sun in ${city}.` };
+const ASKED = {
+  model: MODEL.id,
+  prompt: "How is the weather?",
+  run: ({ city }: { city: string }) => `Sun in ${city}.`,
+};
 
 const messagesAsked = (index: number): ChatMessage[] => {
   const [prompt] = host.models.requests[index]!.request.prompts;
@@ -65,19 +69,13 @@ describe.each(toolClients(ORIGIN, fetchHost))("$name", (client) => {
     ]);
   });
 
-  test.each([
-    ["auto", "auto"],
-    ["required", "required"],
-    ["named", { name: TOOL_NAME }],
-  ] as const)("the choice %s arrives, with the tool", async (choice, asked) => {
-    answerWith(
-      [start(), call(0, TOOL_NAME), json(0, '{"city":"Bern"}'), finish(0, choice === "named" ? "stop" : "tool_calls"), done()],
-      answer("Sun."),
-    );
+  test.each(client.choices)("the choice %s arrives, with the tool", async (choice) => {
+    const reason = choice === "named" ? "stop" : "tool_calls";
+    answerWith([start(), call(0, TOOL_NAME), json(0, '{"city":"Bern"}'), finish(0, reason), done()], answer("Sun."));
     const told = await client.ask({ ...ASKED, stream: true, choice });
     expect(told.calls).toEqual([{ name: TOOL_NAME, input: { city: "Bern" } }]);
     const { request } = host.models.requests[0]!;
-    expect(request.toolChoice).toEqual(asked);
+    expect(request.toolChoice).toEqual(choice === "named" ? { name: TOOL_NAME } : choice);
     expect(request.prompts[0]).toMatchObject({
       tools: [{ name: TOOL_NAME, parameters: { type: "object", required: ["city"] } }],
     });

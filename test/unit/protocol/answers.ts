@@ -50,4 +50,3 @@ export const answers: fc.Arbitrary<GenerateEvent[]> = fc
     });
     return [start(), ...events, finish(0, reason), done()];
   });
-

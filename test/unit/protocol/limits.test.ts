@@ -5,9 +5,9 @@ import { decodeOllamaChat } from "../../../src/protocol/ollama/chat-request.ts";
 import { decodeOllamaEmbed } from "../../../src/protocol/ollama/embed.ts";
 import { decodeChatRequest } from "../../../src/protocol/openai/chat-request.ts";
 import { decodeCompletionRequest } from "../../../src/protocol/openai/completion-request.ts";
-import { decodeResponseRequest } from "../../../src/protocol/responses/request.ts";
 import { decodeEmbeddings } from "../../../src/protocol/openai/embeddings.ts";
 import { decodeDetokenize, decodeTokenize } from "../../../src/protocol/openai/tokenize.ts";
+import { decodeResponseRequest } from "../../../src/protocol/responses/request.ts";
 import { decodeSessionInit } from "../../../src/protocol/sessions.ts";
 import { decodeTgiRequest } from "../../../src/protocol/tgi/generate-request.ts";
 import { caught } from "./caught.ts";
@@ -88,7 +88,11 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
     "tools",
     (size) => response({ tools: many(size, 0).map((_, i) => ({ type: "function", name: `f${i}` })) }),
   ],
-  ["JSON_DEPTH_MAX", "tools.0.parameters", (depth) => response({ tools: [{ type: "function", name: "f", parameters: nested(depth) }] })],
+  [
+    "JSON_DEPTH_MAX",
+    "tools.0.parameters",
+    (depth) => response({ tools: [{ type: "function", name: "f", parameters: nested(depth) }] }),
+  ],
   ["METADATA_VALUE_CHARS_MAX", "metadata.a", (size) => response({ metadata: { a: chars(size) } })],
   ["TOOLS_MAX", "tools", (size) => chat({ tools: many(size, 0).map((_, i) => tool(`f${i}`)) })],
   ["TOOL_NAME_CHARS_MAX", "tools.0.function.name", (size) => chat({ tools: [tool(chars(size))] })],

@@ -50,9 +50,7 @@ function choicesOf(events: GenerateEvent[], numChoices: number) {
 }
 
 const chats = (check: (choice: ReturnType<typeof choicesOf>[number]) => void) =>
-  fc.assert(
-    fc.property(streams, ({ events, numChoices }) => choicesOf(events, numChoices).forEach(check)),
-  );
+  fc.assert(fc.property(streams, ({ events, numChoices }) => choicesOf(events, numChoices).forEach(check)));
 
 describe("chat completions never send", () => {
   test("a choice whose first delta has no role (openai's .stream() throws)", () => {
@@ -134,7 +132,7 @@ describe.each(FORMATS)("%s never send", (_name, encoder) => {
       fc.property(eventStreams, ({ events, numChoices }) => {
         const text = write(encoder(numChoices), events);
         expect(text).not.toMatch(/\r/);
-        for (const line of text.split("\n")) expect(line).toMatch(/^(data: .+)?$/);
+        for (const line of text.split("\n")) expect(line).toMatch(/^(data: [^\n]+)?$/);
       }),
     );
   });

@@ -139,12 +139,12 @@ describe("items", () => {
   test("a call without words before it is a message of its own", () => {
     const items = input(
       { role: "user", content: "a" },
-      { type: "function_call", call_id: "c", name: "f", arguments: "" },
+      { type: "function_call", call_id: "c", name: "f", arguments: "{}" },
     );
     expect(messagesOf(null, items as Parameters<typeof messagesOf>[1])[1]).toEqual({
       role: "assistant",
       content: "",
-      toolCalls: [{ id: "c", name: "f", arguments: "" }],
+      toolCalls: [{ id: "c", name: "f", arguments: "{}" }],
     });
   });
 
