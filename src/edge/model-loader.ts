@@ -87,8 +87,9 @@ export class LoadedModel {
         id,
         backend,
         tokenizer,
-        encodeChat: (messages, transcript) =>
-          encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
+        encodeChat: (messages, transcript, extras) =>
+          encodeChat(tokenizer, template, messages, { ...extras, addGenerationPrompt: true, transcript }),
+        syntax: template.dialect.syntax,
         clock: () => performance.now(),
         random: () => Math.random(),
         limits: { numWaitingMax: NUM_WAITING_MAX, speculation: options.speculation },

@@ -71,8 +71,9 @@ export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineL
       ...(draft !== null && { draftBackend: draft }),
       adapters: loras.map(({ name }) => name),
       tokenizer,
-      encodeChat: (messages, transcript) =>
-        encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
+      encodeChat: (messages, transcript, extras) =>
+        encodeChat(tokenizer, template, messages, { ...extras, addGenerationPrompt: true, transcript }),
+      syntax: template.dialect.syntax,
       clock: () => performance.now(),
       random: () => Math.random(),
       limits: { numWaitingMax: waitingMax, speculation },

@@ -17,6 +17,28 @@ export const CONTENT_PARTS_MAX = 64;
  * UTF-8 bytes for each still fit one row of Durable Object storage (2 MB). */
 export const TEXT_CHARS_MAX = 512 * 1024;
 
+/** OpenAI's bound. Each is told to the model and tried at every call. */
+export const TOOLS_MAX = 128;
+
+/** OpenAI's bound; a name is written into prompts and grammars. */
+export const TOOL_NAME_CHARS_MAX = 64;
+
+/** Calls of one message of the history: as many as there may be tools. */
+export const MESSAGE_TOOL_CALLS_MAX = 128;
+
+/** Schemas, arguments and template variables are walked through with recursion; schemas in use are a dozen levels deep. */
+export const JSON_DEPTH_MAX = 64;
+
+/** Values in all such JSON of a request. Each text of it is looked through for control tokens; a hundred tools with large
+ * schemas have some 8,000 values. */
+export const JSON_VALUES_MAX = 20_000;
+
+/** Variables of a chat template: templates in use know fewer than ten. */
+export const TEMPLATE_ARGUMENTS_MAX = 64;
+
+/** Documents for the template to quote; a context of this size holds few. */
+export const DOCUMENTS_MAX = 64;
+
 /** Ids of one prompt given as tokens: as many as `TEXT_CHARS_MAX` characters make. */
 export const PROMPT_TOKENS_MAX = 128 * 1024;
 
@@ -89,9 +111,6 @@ export const EMBEDDING_INPUTS_MAX = 2048;
 
 /** Components of a vector. No model has more; how many one has, it knows itself. */
 export const EMBEDDING_DIMENSIONS_MAX = 65_536;
-
-/** Calls of one message. A model makes a few at once; each costs the template some tokens. */
-export const TOOL_CALLS_MAX = 64;
 
 /** One line of a list. */
 export const TITLE_CHARS_MAX = 200;

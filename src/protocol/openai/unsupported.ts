@@ -13,14 +13,15 @@ interface UnsupportedField extends RefusedField {
 }
 
 const CHAT: readonly Endpoint[] = ["chat", "sessions"];
+const SESSIONS: readonly Endpoint[] = ["sessions"];
 const TEXT: readonly Endpoint[] = ["completions"];
 
 const FIELDS: readonly UnsupportedField[] = [
-  // Tools. OpenAI and vLLM refuse an empty list, too.
-  { field: "tools", endpoints: CHAT },
-  { field: "tool_choice", neutral: ["none"], endpoints: CHAT },
-  { field: "functions", endpoints: CHAT },
-  { field: "function_call", neutral: ["none"], endpoints: CHAT },
+  // A session's history has no calls and results.
+  { field: "tools", endpoints: SESSIONS },
+  { field: "tool_choice", neutral: ["none"], endpoints: SESSIONS },
+  { field: "functions", endpoints: SESSIONS },
+  { field: "function_call", neutral: ["none"], endpoints: SESSIONS },
   // Constrained output: OpenAI's field, then vLLM's and llama.cpp's.
   { field: "response_format", neutral: [{ type: "text" }] },
   { field: "structured_outputs" },
@@ -36,8 +37,8 @@ const FIELDS: readonly UnsupportedField[] = [
   { field: "web_search_options", endpoints: CHAT },
   { field: "store", neutral: [false], endpoints: CHAT },
   // Search among candidates.
-  { field: "use_beam_search", neutral: [false], endpoints: ["sessions"] },
-  { field: "best_of", neutral: [1], endpoints: ["sessions"] },
+  { field: "use_beam_search", neutral: [false], endpoints: SESSIONS },
+  { field: "best_of", neutral: [1], endpoints: SESSIONS },
   // What may be sampled, and when it ends.
   { field: "min_tokens", neutral: [0] },
   { field: "allowed_token_ids" },
@@ -48,17 +49,17 @@ const FIELDS: readonly UnsupportedField[] = [
   // The prompt.
   { field: "suffix", neutral: [""], endpoints: TEXT },
   { field: "echo", neutral: [false], endpoints: CHAT },
-  { field: "n", neutral: [1], endpoints: ["sessions"] },
+  { field: "n", neutral: [1], endpoints: SESSIONS },
   { field: "prompt_logprobs" },
   { field: "truncate_prompt_tokens" },
   { field: "add_special_tokens", neutral: [false], endpoints: CHAT },
   { field: "add_special_tokens", neutral: [true], endpoints: TEXT },
   // A chat's go together, which its decoder checks.
-  { field: "add_generation_prompt", neutral: [true], endpoints: ["sessions"] },
-  { field: "continue_final_message", neutral: [false], endpoints: ["sessions"] },
+  { field: "add_generation_prompt", neutral: [true], endpoints: SESSIONS },
+  { field: "continue_final_message", neutral: [false], endpoints: SESSIONS },
   { field: "chat_template", endpoints: CHAT },
-  { field: "chat_template_kwargs", neutral: [{}], endpoints: CHAT },
-  { field: "documents", neutral: [[]], endpoints: CHAT },
+  { field: "chat_template_kwargs", neutral: [{}], endpoints: SESSIONS },
+  { field: "documents", neutral: [[]], endpoints: SESSIONS },
   // The shape of the answer.
   { field: "return_token_ids", neutral: [false] },
   { field: "return_tokens_as_token_ids", neutral: [false] },

@@ -142,12 +142,12 @@ describe("errors keep status, code, param and request id", () => {
     expect(numCalls).toBe(2);
   });
 
-  test("tools are refused before the model is asked", async () => {
+  test("a tool that is none of the tools is refused before the model is asked", async () => {
     const tools = [{ type: "function" as const, function: { name: "f" } }];
-    expect(await caught(client.chat.completions.create({ ...chat, tools }))).toMatchObject({
+    const tool_choice = { type: "function" as const, function: { name: "g" } };
+    expect(await caught(client.chat.completions.create({ ...chat, tools, tool_choice }))).toMatchObject({
       status: 400,
-      param: "tools",
-      code: "unsupported_parameter",
+      param: "tool_choice",
     });
     expect(host.models.requests).toHaveLength(0);
   });
