@@ -112,9 +112,6 @@ export const EMBEDDING_INPUTS_MAX = 2048;
 /** Components of a vector. No model has more; how many one has, it knows itself. */
 export const EMBEDDING_DIMENSIONS_MAX = 65_536;
 
-/** Calls of one message. A model makes a few at once; each costs the template some tokens. */
-export const TOOL_CALLS_MAX = 64;
-
 /** One line of a list. */
 export const TITLE_CHARS_MAX = 200;
 

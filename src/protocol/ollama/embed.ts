@@ -4,6 +4,7 @@
  */
 import * as z from "zod";
 import type { Embeddings, EmbedRequest } from "../embed.ts";
+import { lazily } from "../lazily.ts";
 import { EMBEDDING_DIMENSIONS_MAX, EMBEDDING_INPUTS_MAX, TEXT_CHARS_MAX } from "../limits.ts";
 import { checkCount, validate, validateObject } from "../openai/validate.ts";
 import { nanoseconds } from "./counters.ts";
@@ -11,22 +12,24 @@ import { unloads } from "./keep-alive.ts";
 import { checkOptions } from "./options.ts";
 import { modelShape } from "./request-fields.ts";
 
-const text = z.string().min(1).max(TEXT_CHARS_MAX);
+const textSchema = lazily(() => z.string().min(1).max(TEXT_CHARS_MAX));
 
-export const embedSchema = z.object({
-  ...modelShape,
-  input: z.union([text, z.array(text).min(1).max(EMBEDDING_INPUTS_MAX)]),
-  truncate: z.boolean().nullish(),
-  dimensions: z.int().min(1).max(EMBEDDING_DIMENSIONS_MAX).nullish(),
-});
+export const embedSchema = lazily(() =>
+  z.object({
+    ...modelShape(),
+    input: z.union([textSchema(), z.array(textSchema()).min(1).max(EMBEDDING_INPUTS_MAX)]),
+    truncate: z.boolean().nullish(),
+    dimensions: z.int().min(1).max(EMBEDDING_DIMENSIONS_MAX).nullish(),
+  }),
+);
 
-export const embeddingsSchema = z.object({ ...modelShape, prompt: text });
+export const embeddingsSchema = lazily(() => z.object({ ...modelShape(), prompt: textSchema() }));
 
 export function decodeOllamaEmbed(body: unknown, requestId: string): EmbedRequest {
   const raw = validateObject(body);
   checkIgnored(raw);
   checkCount(raw.input, EMBEDDING_INPUTS_MAX, ["input"]);
-  const { model, input, truncate, dimensions } = validate(embedSchema, raw);
+  const { model, input, truncate, dimensions } = validate(embedSchema(), raw);
   const texts = typeof input === "string" ? [input] : input;
   return embedRequest(requestId, model, texts, dimensions ?? null, truncate ?? true);
 }
@@ -34,7 +37,7 @@ export function decodeOllamaEmbed(body: unknown, requestId: string): EmbedReques
 export function decodeOllamaEmbeddings(body: unknown, requestId: string): EmbedRequest {
   const raw = validateObject(body);
   checkIgnored(raw);
-  const { model, prompt } = validate(embeddingsSchema, raw);
+  const { model, prompt } = validate(embeddingsSchema(), raw);
   return embedRequest(requestId, model, [prompt], null, true);
 }
 

@@ -2,12 +2,14 @@
 import { invalidRequest } from "../errors.ts";
 import type { Constraint } from "../generate.ts";
 import { objectOf } from "../json-values.ts";
+import type { JsonBounds } from "../openai/json-bounds.ts";
 import { quote } from "../openai/validate.ts";
 
-export function decodeFormat(value: unknown): Constraint | null {
+export function decodeFormat(value: unknown, bounds: JsonBounds): Constraint | null {
   if (value == null || value === "") return null;
   if (value === "json") return { kind: "json" };
   const schema = objectOf(value);
+  bounds.check(schema, ["format"]);
   if (schema !== null) return { kind: "schema", schema };
   throw invalidRequest(`'format' must be "json" or a JSON Schema, but is ${quote(value)}.`, "format");
 }

@@ -8,25 +8,28 @@
 import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
 import type { ChatMessage, Prompt } from "../generate.ts";
+import { lazily } from "../lazily.ts";
 import { TEXT_CHARS_MAX } from "../limits.ts";
+import { JsonBounds } from "../openai/json-bounds.ts";
 import { validate, validateObject } from "../openai/validate.ts";
 import { type RefusedField, refuseFields } from "../refused-fields.ts";
 import { refuseImages } from "./messages.ts";
 import { answerShape, looseShape, type OllamaRequest, ollamaRequest } from "./request-fields.ts";
 import { decodeThink } from "./think.ts";
 
-const text = z.string().max(TEXT_CHARS_MAX).nullish();
-
-const fieldsSchema = z.object({
-  ...answerShape,
-  prompt: text,
-  system: text,
-  /** No chat template: the model sees the prompt as it is. */
-  raw: z.boolean().nullish(),
+const fieldsSchema = lazily(() => {
+  const text = z.string().max(TEXT_CHARS_MAX).nullish();
+  return z.object({
+    ...answerShape(),
+    prompt: text,
+    system: text,
+    /** No chat template: the model sees the prompt as it is. */
+    raw: z.boolean().nullish(),
+  });
 });
 
 /** The whole body, for documentation. */
-export const ollamaGenerateRequestSchema = fieldsSchema.extend(looseShape);
+export const ollamaGenerateRequestSchema = lazily(() => fieldsSchema().extend(looseShape()));
 
 export const REFUSED_OF_GENERATE: readonly RefusedField[] = [
   { field: "suffix", neutral: [""] },
@@ -38,12 +41,12 @@ export function decodeOllamaGenerate(body: unknown, requestId: string): OllamaRe
   const raw = validateObject(body);
   refuseFields(raw, REFUSED_OF_GENERATE);
   refuseImages(raw.images, "images");
-  const fields = validate(fieldsSchema, raw);
-  return ollamaRequest(raw, fields, promptOf(fields, decodeThink(raw.think)), requestId);
+  const fields = validate(fieldsSchema(), raw);
+  return ollamaRequest(raw, fields, promptOf(fields, decodeThink(raw.think)), requestId, new JsonBounds());
 }
 
 function promptOf(
-  { prompt, system, raw }: z.infer<typeof fieldsSchema>,
+  { prompt, system, raw }: z.infer<ReturnType<typeof fieldsSchema>>,
   templateArguments: Record<string, unknown> | null,
 ): Prompt | null {
   if (raw === true && system != null && system !== "") {

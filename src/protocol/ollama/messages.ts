@@ -6,55 +6,62 @@
 import * as z from "zod";
 import { unsupportedContent } from "../errors.ts";
 import type { ChatMessage, ToolCall } from "../generate.ts";
-import { objectOf } from "../json-values.ts";
-import { IDENTIFIER_CHARS_MAX, MESSAGES_MAX, TEXT_CHARS_MAX, TOOL_CALLS_MAX } from "../limits.ts";
+import { listOf, objectOf } from "../json-values.ts";
+import { lazily } from "../lazily.ts";
+import { IDENTIFIER_CHARS_MAX, MESSAGE_TOOL_CALLS_MAX, MESSAGES_MAX, TEXT_CHARS_MAX } from "../limits.ts";
+import type { JsonBounds } from "../openai/json-bounds.ts";
 import { checkCount, dotted, validate } from "../openai/validate.ts";
 
-const text = z.string().max(TEXT_CHARS_MAX).nullish();
-const identifier = z.string().max(IDENTIFIER_CHARS_MAX).nullish();
-
-const callSchema = z.object({
-  id: identifier,
-  function: z.object({
-    name: z.string().min(1).max(IDENTIFIER_CHARS_MAX),
-    arguments: z.record(z.string(), z.unknown()).nullish(),
-  }),
+export const messageSchema = lazily(() => {
+  const text = z.string().max(TEXT_CHARS_MAX).nullish();
+  const identifier = z.string().max(IDENTIFIER_CHARS_MAX).nullish();
+  const name = z.string().min(1).max(IDENTIFIER_CHARS_MAX);
+  const values = z.record(z.string(), z.unknown()).nullish();
+  const call = z.object({ id: identifier, function: z.object({ name, arguments: values }) });
+  return z.object({
+    role: z.enum(["system", "user", "assistant", "tool"]),
+    content: text,
+    /** What an assistant thought. */
+    thinking: text,
+    tool_calls: z.array(call).max(MESSAGE_TOOL_CALLS_MAX).nullish(),
+    /** Of a tool's message, as are the names that follow. */
+    tool_call_id: identifier,
+    tool_name: identifier,
+    name: identifier,
+  });
 });
 
-export const messageSchema = z.object({
-  role: z.enum(["system", "user", "assistant", "tool"]),
-  content: text,
-  /** What an assistant thought. */
-  thinking: text,
-  tool_calls: z.array(callSchema).max(TOOL_CALLS_MAX).nullish(),
-  /** Of a tool's message, as are the names that follow. */
-  tool_call_id: identifier,
-  tool_name: identifier,
-  name: identifier,
-});
+const listSchema = lazily(() => z.array(z.unknown()));
 
 /** One message after the other, so that the first fault ends the work. */
-export function decodeMessages(value: unknown): ChatMessage[] {
+export function decodeMessages(value: unknown, bounds: JsonBounds): ChatMessage[] {
   if (value == null) return [];
-  const messages = validate(z.array(z.unknown()), value, ["messages"]);
+  const messages = validate(listSchema(), value, ["messages"]);
   checkCount(messages, MESSAGES_MAX, ["messages"]);
   let unanswered: ToolCall[] = [];
   return messages.map((raw, index) => {
-    const { message, toolName } = decodeMessage(raw, index);
+    const { message, toolName } = decodeMessage(raw, index, bounds);
     if (message.role === "assistant") unanswered = [...(message.toolCalls ?? [])];
     else if (message.role === "tool") answerCall(message, toolName, unanswered);
     return message;
   });
 }
 
-function decodeMessage(value: unknown, index: number): { message: ChatMessage; toolName: string | null } {
+function decodeMessage(
+  value: unknown,
+  index: number,
+  bounds: JsonBounds,
+): { message: ChatMessage; toolName: string | null } {
   const path = ["messages", index];
   const raw = objectOf(value);
   if (raw !== null) {
     refuseImages(raw.images, dotted([...path, "images"]));
-    checkCount(raw.tool_calls, TOOL_CALLS_MAX, [...path, "tool_calls"]);
+    checkCount(raw.tool_calls, MESSAGE_TOOL_CALLS_MAX, [...path, "tool_calls"]);
+    for (const [i, one] of listOf(raw.tool_calls).entries()) {
+      bounds.check(objectOf(objectOf(one)?.function)?.arguments, [...path, "tool_calls", i, "function", "arguments"]);
+    }
   }
-  const { role, content, thinking, tool_calls, tool_call_id, ...names } = validate(messageSchema, value, path);
+  const { role, content, thinking, tool_calls, tool_call_id, ...names } = validate(messageSchema(), value, path);
   const message: ChatMessage = { role, content: content ?? "" };
   if (role === "assistant" && thinking != null && thinking !== "") message.reasoning = thinking;
   if (role === "assistant" && tool_calls != null && tool_calls.length > 0) {

@@ -4,6 +4,7 @@
  */
 import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
+import { lazily } from "../lazily.ts";
 import { MODEL_NAME_CHARS_MAX } from "../limits.ts";
 import type { ModelInfo } from "../model-info.ts";
 import { validate, validateObject } from "../openai/validate.ts";
@@ -55,15 +56,15 @@ export function showBody(model: ModelInfo) {
   };
 }
 
-const showSchema = z.object({
-  model: z.string().min(1).max(MODEL_NAME_CHARS_MAX).nullish(),
-  /** Its name in older clients. */
-  name: z.string().min(1).max(MODEL_NAME_CHARS_MAX).nullish(),
+const showSchema = lazily(() => {
+  const name = z.string().min(1).max(MODEL_NAME_CHARS_MAX).nullish();
+  // Older clients say `name`.
+  return z.object({ model: name, name });
 });
 
 /** @returns the model that POST /api/show asks for */
 export function decodeShow(body: unknown): string {
-  const { model, name } = validate(showSchema, validateObject(body));
+  const { model, name } = validate(showSchema(), validateObject(body));
   const asked = model ?? name;
   if (asked == null) throw invalidRequest("'model' is required: must be a string.", "model");
   return asked;

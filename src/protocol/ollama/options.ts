@@ -8,6 +8,7 @@
 import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
 import type { GenerateRequest, SamplingParams } from "../generate.ts";
+import { lazily } from "../lazily.ts";
 import {
   MAX_TOKENS_MAX,
   PENALTY_ABS_MAX,
@@ -21,25 +22,26 @@ import {
 import { checkCount, validate, validateObject } from "../openai/validate.ts";
 import { type RefusedField, refuseFields } from "../refused-fields.ts";
 
-const penalty = z.number().min(-PENALTY_ABS_MAX).max(PENALTY_ABS_MAX).nullish();
-const stopString = z.string().min(1).max(STOP_STRING_CHARS_MAX);
-
-export const optionsSchema = z.object({
-  /** -1 and -2 (and, as in Ollama, 0): whatever the context leaves. */
-  num_predict: z.int().min(-2).max(MAX_TOKENS_MAX).nullish(),
-  temperature: z.number().min(0).max(TEMPERATURE_MAX).nullish(),
-  /** 0 switches it off. */
-  top_k: z.int().min(-1).max(TOKEN_ID_MAX).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
-  min_p: z.number().min(0).max(1).nullish(),
-  /** -1 = any. */
-  seed: z.number().refine(Number.isInteger, "must be an integer").min(-SEED_ABS_MAX).max(SEED_ABS_MAX).nullish(),
-  stop: z.union([stopString, z.array(stopString).max(STOP_STRINGS_MAX)]).nullish(),
-  repeat_penalty: z.number().gt(0).max(REPETITION_PENALTY_MAX).nullish(),
-  /** 0 = no `repeat_penalty`; any other window is the whole text here. */
-  repeat_last_n: z.int().min(-1).max(MAX_TOKENS_MAX).nullish(),
-  presence_penalty: penalty,
-  frequency_penalty: penalty,
+export const optionsSchema = lazily(() => {
+  const penalty = z.number().min(-PENALTY_ABS_MAX).max(PENALTY_ABS_MAX).nullish();
+  const stopString = z.string().min(1).max(STOP_STRING_CHARS_MAX);
+  return z.object({
+    /** -1 and -2 (and, as in Ollama, 0): whatever the context leaves. */
+    num_predict: z.int().min(-2).max(MAX_TOKENS_MAX).nullish(),
+    temperature: z.number().min(0).max(TEMPERATURE_MAX).nullish(),
+    /** 0 switches it off. */
+    top_k: z.int().min(-1).max(TOKEN_ID_MAX).nullish(),
+    top_p: z.number().min(0).max(1).nullish(),
+    min_p: z.number().min(0).max(1).nullish(),
+    /** -1 = any. */
+    seed: z.number().refine(Number.isInteger, "must be an integer").min(-SEED_ABS_MAX).max(SEED_ABS_MAX).nullish(),
+    stop: z.union([stopString, z.array(stopString).max(STOP_STRINGS_MAX)]).nullish(),
+    repeat_penalty: z.number().gt(0).max(REPETITION_PENALTY_MAX).nullish(),
+    /** 0 = no `repeat_penalty`; any other window is the whole text here. */
+    repeat_last_n: z.int().min(-1).max(MAX_TOKENS_MAX).nullish(),
+    presence_penalty: penalty,
+    frequency_penalty: penalty,
+  });
 });
 
 export const REFUSED_OPTIONS: readonly RefusedField[] = [
@@ -57,7 +59,7 @@ export function decodeOptions(value: unknown): SampledBy {
   const raw = value == null ? {} : validate(z.looseObject({}), value, ["options"]);
   refuseFields(raw, REFUSED_OPTIONS, "options");
   checkCount(raw.stop, STOP_STRINGS_MAX, ["options", "stop"]);
-  const options = validate(optionsSchema, raw, ["options"]);
+  const options = validate(optionsSchema(), raw, ["options"]);
   const { num_predict, stop } = options;
   return {
     sampling: samplingOf(options),
@@ -66,7 +68,7 @@ export function decodeOptions(value: unknown): SampledBy {
   };
 }
 
-function samplingOf(options: z.infer<typeof optionsSchema>): SamplingParams {
+function samplingOf(options: z.infer<ReturnType<typeof optionsSchema>>): SamplingParams {
   const { repeat_last_n, seed } = options;
   const repetitionPenalty = repeat_last_n === 0 ? 1 : (options.repeat_penalty ?? 1);
   if (repetitionPenalty !== 1 && repeat_last_n != null && repeat_last_n > 0) {

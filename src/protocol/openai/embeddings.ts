@@ -8,6 +8,7 @@
 import * as z from "zod";
 import type { Embeddings, EmbedRequest } from "../embed.ts";
 import { base64Floats } from "../float-bytes.ts";
+import { lazily } from "../lazily.ts";
 import {
   EMBEDDING_DIMENSIONS_MAX,
   EMBEDDING_INPUTS_MAX,
@@ -17,24 +18,28 @@ import {
 import { decodePrompts, promptsSchema } from "./prompts.ts";
 import { validate, validateObject } from "./validate.ts";
 
-const fieldsSchema = z.object({
-  model: z.string().min(1).max(MODEL_NAME_CHARS_MAX),
-  encoding_format: z.enum(["float", "base64"]).nullish(),
-  dimensions: z.int().min(1).max(EMBEDDING_DIMENSIONS_MAX).nullish(),
-  /** vLLM's: what a cached prefix may be shared by. */
-  cache_salt: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
-  /** Ignored. */
-  user: z.string().nullish(),
-});
+const fieldsSchema = lazily(() =>
+  z.object({
+    model: z.string().min(1).max(MODEL_NAME_CHARS_MAX),
+    encoding_format: z.enum(["float", "base64"]).nullish(),
+    dimensions: z.int().min(1).max(EMBEDDING_DIMENSIONS_MAX).nullish(),
+    /** vLLM's: what a cached prefix may be shared by. */
+    cache_salt: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
+    /** Ignored. */
+    user: z.string().nullish(),
+  }),
+);
 
 /** The whole body, for documentation. */
-export const embeddingsRequestSchema = fieldsSchema.extend({ input: promptsSchema(EMBEDDING_INPUTS_MAX) });
+export const embeddingsRequestSchema = lazily(() =>
+  fieldsSchema().extend({ input: promptsSchema(EMBEDDING_INPUTS_MAX) }),
+);
 
 export type EncodingFormat = "float" | "base64";
 
 export function decodeEmbeddings(body: unknown, requestId: string): { embed: EmbedRequest; format: EncodingFormat } {
   const raw = validateObject(body);
-  const { model, dimensions, encoding_format, cache_salt } = validate(fieldsSchema, raw);
+  const { model, dimensions, encoding_format, cache_salt } = validate(fieldsSchema(), raw);
   return {
     embed: {
       requestId,

@@ -2,20 +2,16 @@
 import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
 import type { Prompt } from "../generate.ts";
+import { lazily } from "../lazily.ts";
 import { PROMPT_TOKENS_MAX, TEXT_CHARS_MAX, TOKEN_ID_MAX } from "../limits.ts";
 import { checkCount, dotted, quote, validate } from "./validate.ts";
 
-const promptText = z.string().max(TEXT_CHARS_MAX);
-const promptTokens = z.array(z.int().min(0).max(TOKEN_ID_MAX)).min(1).max(PROMPT_TOKENS_MAX);
+const textSchema = lazily(() => z.string().max(TEXT_CHARS_MAX));
 
 /** For documentation; `decodePrompts` decides. */
 export function promptsSchema(numMax: number) {
-  return z.union([
-    promptText,
-    z.array(promptText).min(1).max(numMax),
-    promptTokens,
-    z.array(promptTokens).min(1).max(numMax),
-  ]);
+  const tokens = z.array(z.int().min(0).max(TOKEN_ID_MAX)).min(1).max(PROMPT_TOKENS_MAX);
+  return z.union([textSchema(), z.array(textSchema()).min(1).max(numMax), tokens, z.array(tokens).min(1).max(numMax)]);
 }
 
 const WANTED = "a text, a list of texts, a list of token ids, or a list of lists of token ids";
@@ -44,7 +40,7 @@ function kindOf(prompt: unknown): "text" | "tokens" | null {
 }
 
 function decodePrompt(prompt: string | unknown[], path: readonly PropertyKey[]): Prompt {
-  if (typeof prompt === "string") return { kind: "text", text: validate(promptText, prompt, path) };
+  if (typeof prompt === "string") return { kind: "text", text: validate(textSchema(), prompt, path) };
   const param = dotted(path);
   if (prompt.length === 0) throw invalidRequest(`'${param}' must have at least 1 token id, but has 0.`, param);
   return { kind: "tokens", tokens: decodeTokenIds(prompt, path) };

@@ -5,35 +5,40 @@
 import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
 import type { Prompt } from "../generate.ts";
+import { lazily } from "../lazily.ts";
 import { MODEL_NAME_CHARS_MAX, TEXT_CHARS_MAX } from "../limits.ts";
 import { type RefusedField, refuseFields } from "../refused-fields.ts";
 import type { Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest } from "../tokenize.ts";
+import { JsonBounds } from "./json-bounds.ts";
 import { decodeMessages } from "./messages.ts";
 import { decodeTokenIds } from "./prompts.ts";
+import { decodeTemplateArguments } from "./template-fields.ts";
+import { decodeToolUse } from "./tool-fields.ts";
 import { quote, validate, validateObject } from "./validate.ts";
 
-const model = z.string().min(1).max(MODEL_NAME_CHARS_MAX).nullish();
-const text = z.string().max(TEXT_CHARS_MAX).nullish();
+const modelSchema = lazily(() => z.string().min(1).max(MODEL_NAME_CHARS_MAX).nullish());
 
-export const tokenizeSchema = z.object({
-  /** Absent = the first model of the list. */
-  model,
-  prompt: text,
-  /** TGI's. */
-  inputs: text,
-  /** Absent = true for a prompt; a chat has what its template writes. */
-  add_special_tokens: z.boolean().nullish(),
-  return_token_strs: z.boolean().nullish(),
+/** A chat's fields are decoded apart. */
+export const tokenizeSchema = lazily(() => {
+  const text = z.string().max(TEXT_CHARS_MAX).nullish();
+  return z.object({
+    /** Absent = the first model of the list. */
+    model: modelSchema(),
+    prompt: text,
+    /** TGI's. */
+    inputs: text,
+    /** Absent = true for a prompt; a chat has what its template writes. */
+    add_special_tokens: z.boolean().nullish(),
+    return_token_strs: z.boolean().nullish(),
+  });
 });
 
-export const detokenizeSchema = z.object({ model });
+export const detokenizeSchema = lazily(() => z.object({ model: modelSchema() }));
 
 const REFUSED: readonly RefusedField[] = [
   { field: "chat_template" },
-  { field: "chat_template_kwargs", neutral: [{}] },
   { field: "add_generation_prompt", neutral: [true] },
   { field: "continue_final_message", neutral: [false] },
-  { field: "tools", neutral: [[]] },
 ];
 
 /** `model` null = the first one of the list. */
@@ -48,16 +53,14 @@ export interface DecodedTokenize {
 export function decodeTokenize(body: unknown, requestId: string): DecodedTokenize {
   const raw = validateObject(body);
   refuseFields(raw, REFUSED);
-  const fields = validate(tokenizeSchema, raw);
+  const fields = validate(tokenizeSchema(), raw);
   const given = [fields.prompt, fields.inputs, raw.messages].filter((one) => one != null);
   if (given.length !== 1) {
     throw invalidRequest("One of 'prompt', 'messages' and 'inputs' is required, and no two of them.", "prompt");
   }
   const isTgi = fields.inputs != null;
   const isChat = raw.messages != null;
-  const prompt: Prompt = isChat
-    ? { kind: "chat", messages: decodeMessages(raw.messages) }
-    : { kind: "text", text: fields.prompt ?? fields.inputs ?? "" };
+  const prompt: Prompt = isChat ? chatPrompt(raw) : { kind: "text", text: fields.prompt ?? fields.inputs ?? "" };
   return {
     request: {
       requestId,
@@ -70,9 +73,23 @@ export function decodeTokenize(body: unknown, requestId: string): DecodedTokeniz
   };
 }
 
+/** A chat's tokens are those of its tools and of the template's other variables, too. */
+function chatPrompt(raw: Record<string, unknown>): Prompt {
+  const bounds = new JsonBounds();
+  const messages = decodeMessages(raw.messages, bounds);
+  const { tools } = decodeToolUse({ tools: raw.tools }, bounds);
+  const templateArguments = decodeTemplateArguments(raw, bounds);
+  return {
+    kind: "chat",
+    messages,
+    ...(tools.length > 0 && { tools }),
+    ...(Object.keys(templateArguments).length > 0 && { templateArguments }),
+  };
+}
+
 export function decodeDetokenize(body: unknown, requestId: string): Unnamed<DetokenizeRequest> {
   const raw = validateObject(body);
-  const fields = validate(detokenizeSchema, raw);
+  const fields = validate(detokenizeSchema(), raw);
   const { tokens } = raw;
   if (!Array.isArray(tokens)) {
     const but = tokens == null ? "" : `, but is ${quote(tokens)}`;

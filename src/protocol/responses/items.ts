@@ -13,6 +13,7 @@ import {
   RESPONSE_ITEM_ID_CHARS_MAX,
   TEXT_CHARS_MAX,
 } from "../limits.ts";
+import { lazily } from "../lazily.ts";
 import type { JsonBounds } from "../openai/json-bounds.ts";
 import { checkCount, dotted, quote, validate } from "../openai/validate.ts";
 import type { OutputItem } from "./response-body.ts";
@@ -30,27 +31,33 @@ export interface ItemReference {
 
 type Path = readonly PropertyKey[];
 
-const text = z.string().max(TEXT_CHARS_MAX);
-const identifier = z.string().min(1).max(IDENTIFIER_CHARS_MAX);
-
-const textPartSchema = z.object({ type: z.enum(["input_text", "output_text", "text", "refusal"]) });
-const contentSchema = z.union([text, z.array(z.looseObject({})).max(CONTENT_PARTS_MAX)]);
-
-const messageItemSchema = z.object({
-  role: z.enum(["system", "developer", "user", "assistant"]),
-  content: contentSchema,
+const schemas = lazily(() => {
+  const text = z.string().max(TEXT_CHARS_MAX);
+  const identifier = z.string().min(1).max(IDENTIFIER_CHARS_MAX);
+  const content = z.union([text, z.array(z.looseObject({})).max(CONTENT_PARTS_MAX)]);
+  return {
+    text,
+    any: z.looseObject({ type: z.string().nullish() }),
+    part: z.object({ type: z.enum(["input_text", "output_text", "text", "refusal"]) }),
+    message: z.object({ role: z.enum(["system", "developer", "user", "assistant"]), content }),
+    call: z.object({ call_id: identifier, name: identifier, arguments: text }),
+    result: z.object({ call_id: identifier, output: content }),
+    reference: z.object({ id: z.string().max(RESPONSE_ITEM_ID_CHARS_MAX) }),
+  };
 });
-const callItemSchema = z.object({ call_id: identifier, name: identifier, arguments: text });
-const outputItemSchema = z.object({ call_id: identifier, output: contentSchema });
-const referenceSchema = z.object({ id: z.string().max(RESPONSE_ITEM_ID_CHARS_MAX) });
+
+type Content = string | Record<string, unknown>[];
 
 /** For documentation. */
-export const inputItemSchema = z.union([messageItemSchema, callItemSchema, outputItemSchema, referenceSchema]);
+export const inputItemSchema = lazily(() => {
+  const { message, call, result, reference } = schemas();
+  return z.union([message, call, result, reference]);
+});
 
 /** One item after the other, so that the first fault ends the work. */
 export function decodeInput(value: unknown, bounds: JsonBounds): (InputItem | ItemReference)[] {
   const path = ["input"];
-  if (typeof value === "string") return [{ type: "message", role: "user", content: validate(text, value, path) }];
+  if (typeof value === "string") return [{ type: "message", role: "user", content: validate(schemas().text, value, path) }];
   const param = dotted(path);
   if (!Array.isArray(value)) {
     const but = value === undefined ? "" : `, but is ${quote(value)}`;
@@ -61,31 +68,29 @@ export function decodeInput(value: unknown, bounds: JsonBounds): (InputItem | It
   return value.flatMap((item, index) => decodeItem(item, [...path, index], bounds));
 }
 
-const anyItem = z.looseObject({ type: z.string().nullish() });
-
 function decodeItem(value: unknown, path: Path, bounds: JsonBounds): (InputItem | ItemReference)[] {
-  const item = validate(anyItem, value, path);
+  const item = validate(schemas().any, value, path);
   switch (item.type ?? ("role" in item ? "message" : "item_reference")) {
     case "message": {
       checkCount(item.content, CONTENT_PARTS_MAX, [...path, "content"]);
-      const { role, content } = validate(messageItemSchema, item, path);
+      const { role, content } = validate(schemas().message, item, path);
       const chatRole = role === "developer" ? "system" : role;
       return [{ type: "message", role: chatRole, content: joined(content, [...path, "content"]) }];
     }
     case "function_call": {
-      const call = validate(callItemSchema, item, path);
+      const call = validate(schemas().call, item, path);
       bounds.check(jsonOf(call.arguments), [...path, "arguments"]);
       return [{ type: "function_call", ...call, arguments: call.arguments || "{}" }];
     }
     case "function_call_output": {
       checkCount(item.output, CONTENT_PARTS_MAX, [...path, "output"]);
-      const { call_id, output } = validate(outputItemSchema, item, path);
+      const { call_id, output } = validate(schemas().result, item, path);
       return [{ type: "function_call_output", call_id, output: joined(output, [...path, "output"]) }];
     }
     case "reasoning":
       return [];
     case "item_reference":
-      return [{ type: "item_reference", ...validate(referenceSchema, item, path) }];
+      return [{ type: "item_reference", ...validate(schemas().reference, item, path) }];
     default:
       throw unsupportedParameter(dotted([...path, "type"]), ["message", "function_call", "function_call_output"]);
   }
@@ -101,19 +106,19 @@ function jsonOf(json: string): unknown {
 }
 
 /** Text parts, joined by a line break as those of chat messages are. */
-function joined(content: z.infer<typeof contentSchema>, path: Path): string {
+function joined(content: Content, path: Path): string {
   if (typeof content === "string") return content;
   return content.map((part, index) => partText(part, [...path, index])).join("\n");
 }
 
 function partText(part: Record<string, unknown>, path: Path): string {
   const kind = part.type;
-  if (typeof kind === "string" && !textPartSchema.safeParse(part).success) {
+  if (typeof kind === "string" && !schemas().part.safeParse(part).success) {
     throw unsupportedContent(dotted(path), kind.slice(0, IDENTIFIER_CHARS_MAX), "input_text");
   }
-  validate(textPartSchema, part, path);
+  validate(schemas().part, part, path);
   const field = kind === "refusal" ? "refusal" : "text";
-  return validate(text, part[field], [...path, field]);
+  return validate(schemas().text, part[field], [...path, field]);
 }
 
 /** What a response said, as the next one is asked with it. */

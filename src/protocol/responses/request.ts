@@ -16,6 +16,7 @@ import {
   TEXT_CHARS_MAX,
   TOP_LOGPROBS_MAX,
 } from "../limits.ts";
+import { lazily } from "../lazily.ts";
 import { checkFieldCounts, generationOf, generationShape } from "../openai/generation-fields.ts";
 import { JsonBounds } from "../openai/json-bounds.ts";
 import { decodeTemplateArguments, templateShape } from "../openai/template-fields.ts";
@@ -29,9 +30,8 @@ import { decodeResponseTools, type ResponseToolUse, responseToolShape } from "./
 
 const LOGPROBS_INCLUDE = "message.output_text.logprobs";
 
-const { max_tokens: _old, max_completion_tokens: _new, stream_options: _options, ...samplingShape } = generationShape;
-
-const formatSchema = z.union([
+const formatSchema = lazily(() =>
+  z.union([
   z.object({ type: z.literal("text") }),
   z.object({ type: z.literal("json_object") }),
   z.object({
@@ -41,9 +41,12 @@ const formatSchema = z.union([
     schema: z.looseObject({}),
     strict: z.boolean().nullish(),
   }),
-]);
+]),
+);
 
-const responseFieldsSchema = z.object({
+const responseFieldsSchema = lazily(() => {
+  const { max_tokens: _old, max_completion_tokens: _new, stream_options: _options, ...samplingShape } = generationShape;
+  return z.object({
   ...samplingShape,
   model: z.string().min(1).max(MODEL_NAME_CHARS_MAX),
   instructions: z.string().max(TEXT_CHARS_MAX).nullish(),
@@ -52,7 +55,7 @@ const responseFieldsSchema = z.object({
   top_logprobs: z.int().min(0).max(TOP_LOGPROBS_MAX).nullish(),
   include: z.array(z.string().max(IDENTIFIER_CHARS_MAX)).max(RESPONSE_INCLUDES_MAX).nullish(),
   text: z
-    .object({ format: formatSchema.nullish(), verbosity: z.string().max(IDENTIFIER_CHARS_MAX).nullish() })
+    .object({ format: formatSchema().nullish(), verbosity: z.string().max(IDENTIFIER_CHARS_MAX).nullish() })
     .nullish(),
   /** Kept for GET and for those that go on from it; absent = where the host keeps responses at all. */
   store: z.boolean().nullish(),
@@ -68,16 +71,17 @@ const responseFieldsSchema = z.object({
     .nullish(),
   safety_identifier: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
 });
-
-/** The whole body, for documentation. */
-export const responseRequestSchema = responseFieldsSchema.extend({
-  ...responseToolShape,
-  ...templateShape,
-  input: z.union([z.string().max(TEXT_CHARS_MAX), z.array(inputItemSchema)]),
 });
 
+/** The whole body, for documentation. */
+export const responseRequestSchema = lazily(() => responseFieldsSchema().extend({
+  ...responseToolShape(),
+  ...templateShape,
+  input: z.union([z.string().max(TEXT_CHARS_MAX), z.array(inputItemSchema())]),
+}));
+
 type ChatPrompt = Extract<Prompt, { kind: "chat" }>;
-type ResponseFields = z.infer<typeof responseFieldsSchema>;
+type ResponseFields = z.infer<ReturnType<typeof responseFieldsSchema>>;
 
 export interface ResponseWireRequest {
   /** All but the prompt. */
@@ -102,7 +106,7 @@ export function decodeResponseRequest(body: unknown, requestId: string): Respons
   checkFieldCounts(raw);
   checkCount(raw.metadata, METADATA_ENTRIES_MAX, ["metadata"]);
   checkCount(raw.include, RESPONSE_INCLUDES_MAX, ["include"]);
-  const fields = validate(responseFieldsSchema, raw);
+  const fields = validate(responseFieldsSchema(), raw);
   const bounds = new JsonBounds();
   const { echo, ...use } = decodeResponseTools(raw, bounds);
   const items = decodeInput(raw.input, bounds);

@@ -6,36 +6,42 @@ import * as z from "zod";
 import { invalidRequest, unsupportedParameter } from "../errors.ts";
 import type { Tool, ToolChoice } from "../generate.ts";
 import { TEXT_CHARS_MAX, TOOLS_MAX } from "../limits.ts";
+import { lazily } from "../lazily.ts";
 import type { JsonBounds } from "../openai/json-bounds.ts";
 import { type ToolUse, toolName } from "../openai/tool-fields.ts";
 import { checkCount, dotted, quote, validate } from "../openai/validate.ts";
 
-const toolSchema = z.object({
-  type: z.literal("function"),
-  name: toolName,
-  description: z.string().max(TEXT_CHARS_MAX).nullish(),
-  /** JSON Schema of the arguments. */
-  parameters: z.record(z.string(), z.unknown()).nullish(),
-  strict: z.boolean().nullish(),
+const schemas = lazily(() => {
+  const named = z.object({ type: z.literal("function"), name: toolName });
+  return {
+    list: z.array(z.unknown()).nullish(),
+    tool: z.object({
+      type: z.literal("function"),
+      name: toolName,
+      description: z.string().max(TEXT_CHARS_MAX).nullish(),
+      /** JSON Schema of the arguments. */
+      parameters: z.record(z.string(), z.unknown()).nullish(),
+      strict: z.boolean().nullish(),
+    }),
+    choice: z.union([
+      z.enum(["none", "auto", "required"]),
+      named,
+      z.object({
+        type: z.literal("allowed_tools"),
+        mode: z.enum(["auto", "required"]),
+        tools: z.array(named).min(1).max(TOOLS_MAX),
+      }),
+    ]),
+    parallel: z.boolean().nullish(),
+  };
 });
 
-const namedSchema = z.object({ type: z.literal("function"), name: toolName });
-const choiceSchema = z.union([
-  z.enum(["none", "auto", "required"]),
-  namedSchema,
-  z.object({
-    type: z.literal("allowed_tools"),
-    mode: z.enum(["auto", "required"]),
-    tools: z.array(namedSchema).min(1).max(TOOLS_MAX),
-  }),
-]);
-
 /** Decoded by hand, one tool after the other; here for documentation. */
-export const responseToolShape = {
-  tools: z.array(toolSchema).max(TOOLS_MAX).nullish(),
-  tool_choice: choiceSchema.nullish(),
-  parallel_tool_calls: z.boolean().nullish(),
-};
+export const responseToolShape = lazily(() => ({
+  tools: z.array(schemas().tool).max(TOOLS_MAX).nullish(),
+  tool_choice: schemas().choice.nullish(),
+  parallel_tool_calls: schemas().parallel,
+}));
 
 export interface ResponseToolUse extends ToolUse {
   /** As the response repeats them. */
@@ -45,7 +51,7 @@ export interface ResponseToolUse extends ToolUse {
 export function decodeResponseTools(body: Record<string, unknown>, bounds: JsonBounds): ResponseToolUse {
   const offered = decodeTools(body.tools, bounds);
   const { toolChoice, allowed, echo } = decodeChoice(body.tool_choice, offered);
-  const parallel = validate(responseToolShape.parallel_tool_calls, body.parallel_tool_calls, ["parallel_tool_calls"]);
+  const parallel = validate(schemas().parallel, body.parallel_tool_calls, ["parallel_tool_calls"]);
   return {
     tools: toolChoice === "none" ? [] : offered.filter(({ name }) => allowed.has(name)),
     toolChoice,
@@ -55,7 +61,7 @@ export function decodeResponseTools(body: Record<string, unknown>, bounds: JsonB
 }
 
 function decodeTools(value: unknown, bounds: JsonBounds): Tool[] {
-  const list = validate(z.array(z.unknown()).nullish(), value, ["tools"]) ?? [];
+  const list = validate(schemas().list, value, ["tools"]) ?? [];
   checkCount(list, TOOLS_MAX, ["tools"]);
   const names = new Set<string>();
   return list.map((one, index) => {
@@ -64,7 +70,7 @@ function decodeTools(value: unknown, bounds: JsonBounds): Tool[] {
     if (typeof type === "string" && type !== "function") {
       throw unsupportedParameter(dotted([...path, "type"]), ["function"]);
     }
-    const { name, description, parameters, strict } = validate(toolSchema, one, path);
+    const { name, description, parameters, strict } = validate(schemas().tool, one, path);
     bounds.check(parameters, [...path, "parameters"]);
     const param = dotted([...path, "name"]);
     if (names.has(name)) throw invalidRequest(`'${param}' is ${quote(name)}, as that of a tool before it.`, param);
@@ -80,7 +86,7 @@ function decodeChoice(
   const all = new Set(tools.map(({ name }) => name));
   if (value == null) return { toolChoice: tools.length > 0 ? "auto" : "none", allowed: all, echo: "auto" };
   checkCount((value as { tools?: unknown }).tools, TOOLS_MAX, ["tool_choice", "tools"]);
-  const asked = validate(choiceSchema, value, ["tool_choice"]);
+  const asked = validate(schemas().choice, value, ["tool_choice"]);
   const known = (name: string): string => {
     if (all.has(name)) return name;
     throw invalidRequest(`'tool_choice' names the tool ${quote(name)}, which is not among the tools.`, "tool_choice");

@@ -7,6 +7,7 @@ import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
 import type { Constraint, GenerateRequest, SamplingParams } from "../generate.ts";
 import { objectOf } from "../json-values.ts";
+import { lazily } from "../lazily.ts";
 import {
   MAX_TOKENS_MAX,
   MODEL_NAME_CHARS_MAX,
@@ -20,43 +21,47 @@ import {
   TOKEN_ID_MAX,
   TOP_LOGPROBS_MAX,
 } from "../limits.ts";
+import { JsonBounds } from "../openai/json-bounds.ts";
 import { checkCount, quote, validate, validateObject } from "../openai/validate.ts";
 import { type RefusedField, refuseFields } from "../refused-fields.ts";
 import type { TgiFrame } from "./answer.ts";
 
-const stopString = z.string().min(1).max(STOP_STRING_CHARS_MAX);
-const modelName = z.string().min(1).max(MODEL_NAME_CHARS_MAX).nullish();
+const modelNameSchema = lazily(() => z.string().min(1).max(MODEL_NAME_CHARS_MAX).nullish());
 
-export const parametersSchema = z.object({
-  do_sample: z.boolean().nullish(),
-  temperature: z.number().gt(0).max(TEMPERATURE_MAX).nullish(),
-  top_k: z.int().min(1).max(TOKEN_ID_MAX).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
-  repetition_penalty: z.number().gt(0).max(REPETITION_PENALTY_MAX).nullish(),
-  frequency_penalty: z.number().min(-PENALTY_ABS_MAX).max(PENALTY_ABS_MAX).nullish(),
-  seed: z.number().refine(Number.isInteger, "must be an integer").min(0).max(SEED_ABS_MAX).nullish(),
-  /** Absent: whatever the context leaves. */
-  max_new_tokens: z.int().min(1).max(MAX_TOKENS_MAX).nullish(),
-  stop: z.array(stopString).max(STOP_STRINGS_MAX).nullish(),
-  return_full_text: z.boolean().nullish(),
-  details: z.boolean().nullish(),
-  /** The prompt's tokens among the details; not streamed. */
-  decoder_input_details: z.boolean().nullish(),
-  top_n_tokens: z.int().min(0).max(TOP_LOGPROBS_MAX).nullish(),
-  grammar: z.object({ type: z.enum(["json", "json_schema", "regex"]), value: z.unknown() }).nullish(),
-  /** A LoRA adapter, which is a model with a name of its own here. */
-  adapter_id: modelName,
-});
+export const parametersSchema = lazily(() =>
+  z.object({
+    do_sample: z.boolean().nullish(),
+    temperature: z.number().gt(0).max(TEMPERATURE_MAX).nullish(),
+    top_k: z.int().min(1).max(TOKEN_ID_MAX).nullish(),
+    top_p: z.number().gt(0).max(1).nullish(),
+    repetition_penalty: z.number().gt(0).max(REPETITION_PENALTY_MAX).nullish(),
+    frequency_penalty: z.number().min(-PENALTY_ABS_MAX).max(PENALTY_ABS_MAX).nullish(),
+    seed: z.number().refine(Number.isInteger, "must be an integer").min(0).max(SEED_ABS_MAX).nullish(),
+    /** Absent: whatever the context leaves. */
+    max_new_tokens: z.int().min(1).max(MAX_TOKENS_MAX).nullish(),
+    stop: z.array(z.string().min(1).max(STOP_STRING_CHARS_MAX)).max(STOP_STRINGS_MAX).nullish(),
+    return_full_text: z.boolean().nullish(),
+    details: z.boolean().nullish(),
+    /** The prompt's tokens among the details; not streamed. */
+    decoder_input_details: z.boolean().nullish(),
+    top_n_tokens: z.int().min(0).max(TOP_LOGPROBS_MAX).nullish(),
+    grammar: z.object({ type: z.enum(["json", "json_schema", "regex"]), value: z.unknown() }).nullish(),
+    /** A LoRA adapter, which is a model with a name of its own here. */
+    adapter_id: modelNameSchema(),
+  }),
+);
 
-const fieldsSchema = z.object({
-  inputs: z.string().min(1).max(TEXT_CHARS_MAX),
-  stream: z.boolean().nullish(),
-  /** Not TGI's, which has one model only: absent = the first one. */
-  model: modelName,
-});
+const fieldsSchema = lazily(() =>
+  z.object({
+    inputs: z.string().min(1).max(TEXT_CHARS_MAX),
+    stream: z.boolean().nullish(),
+    /** Not TGI's, which has one model only: absent = the first one. */
+    model: modelNameSchema(),
+  }),
+);
 
 /** The whole body, for documentation. */
-export const tgiRequestSchema = fieldsSchema.extend({ parameters: parametersSchema.nullish() });
+export const tgiRequestSchema = lazily(() => fieldsSchema().extend({ parameters: parametersSchema().nullish() }));
 
 const REFUSED: readonly RefusedField[] = [
   { field: "best_of", neutral: [1] },
@@ -77,7 +82,7 @@ export interface TgiRequest {
 export function decodeTgiRequest(body: unknown, requestId: string, stream: boolean | null): TgiRequest {
   const raw = validateObject(body);
   const parameters = parametersOf(raw.parameters);
-  const { inputs, model, ...fields } = validate(fieldsSchema, raw);
+  const { inputs, model, ...fields } = validate(fieldsSchema(), raw);
   const isStream = stream ?? fields.stream ?? false;
   const wantsPrompt = parameters.decoder_input_details === true;
   if (wantsPrompt && isStream) {
@@ -120,14 +125,14 @@ export function decodeTgiRequest(body: unknown, requestId: string, stream: boole
   };
 }
 
-type Parameters = z.infer<typeof parametersSchema>;
+type Parameters = z.infer<ReturnType<typeof parametersSchema>>;
 
 function parametersOf(value: unknown): Parameters {
   if (value == null) return {};
   const raw = validate(z.looseObject({}), value, ["parameters"]);
   refuseFields(raw, REFUSED, "parameters");
   checkCount(raw.stop, STOP_STRINGS_MAX, ["parameters", "stop"]);
-  return validate(parametersSchema, raw, ["parameters"]);
+  return validate(parametersSchema(), raw, ["parameters"]);
 }
 
 function samplingOf(parameters: Parameters): SamplingParams {
@@ -163,5 +168,6 @@ function constraintOf(grammar: Parameters["grammar"]): Constraint | null {
   const object = objectOf(value);
   const schema = type === "json_schema" ? (objectOf(object?.schema) ?? objectOf(object?.value) ?? object) : object;
   if (schema === null) throw wrong("a JSON Schema");
+  new JsonBounds().check(schema, ["parameters", "grammar", "value"]);
   return { kind: "schema", schema };
 }

@@ -33,6 +33,13 @@ describe("ChatOllama", () => {
     expect(answer.text.length).toBeGreaterThan(0);
   });
 
+  test("binds tools", async () => {
+    const schema = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+    const tool = { type: "function", function: { name: "weather", description: "Of a city", parameters: schema } };
+    const answer = await chat.bindTools([tool]).invoke("What is the weather in Bern?");
+    expect(answer.response_metadata).toMatchObject({ done: true });
+  });
+
   test("answers several at once", async () => {
     const answers = await chat.batch(["What is prefill?", "What is decode?", "Hello!"]);
     for (const { text } of answers) expect(text.length).toBeGreaterThan(0);

@@ -61,6 +61,24 @@ describe("chat", () => {
     for (const one of logprobs) expect(one.top_logprobs).toHaveLength(2);
   });
 
+  test("takes tools, and the conversation that their calls make", async () => {
+    const parameters = {
+      type: "object",
+      required: ["city"],
+      properties: { city: { type: "string", description: "" } },
+    };
+    const tools = [{ type: "function", function: { name: "weather", description: "Of a city", parameters } }];
+    const called = {
+      role: "assistant",
+      content: "",
+      tool_calls: [{ function: { name: "weather", arguments: { city: "Bern" } } }],
+    };
+    const result = { role: "tool", content: "Sunny.", tool_name: "weather" };
+    const response = await client.chat({ model: MODEL, messages: [...messages, called, result], tools, options });
+    expect(response).toMatchObject({ done: true, message: { role: "assistant" } });
+    expect(response.prompt_eval_count).toBeGreaterThan(30);
+  });
+
   test("takes thinking as a wish", async () => {
     const response = await client.chat({ model: MODEL, messages, options, think: false });
     expect(response.message.content.length).toBeGreaterThan(10);

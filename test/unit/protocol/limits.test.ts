@@ -20,6 +20,13 @@ const response = (fields: object) => decodeResponseRequest({ model: "m", input: 
 const many = <T>(num: number, one: T): T[] => new Array(num).fill(one);
 const chars = (num: number) => "x".repeat(num);
 const biases = (num: number) => Object.fromEntries(many(num, 0).map((_, id) => [String(id), 1]));
+const ollama = (fields: object) => decodeOllamaChat({ model: "m", messages: [USER], ...fields }, "r");
+const embeddings = (fields: object) => decodeEmbeddings({ model: "m", input: "a", ...fields }, "r");
+const tgi = (parameters: object) => decodeTgiRequest({ inputs: "a", parameters }, "r", true);
+const calls = (num: number, values: object = {}) => {
+  const tool_calls = many(num, { function: { name: "f", arguments: values } });
+  return { role: "assistant", tool_calls };
+};
 const tool = (name: string, more: object = {}) => ({ type: "function", function: { name, ...more } });
 const call = (json: string) => ({ id: "c", type: "function", function: { name: "f", arguments: json } });
 const nested = (depth: number): object => {
@@ -27,10 +34,6 @@ const nested = (depth: number): object => {
   for (let level = 1; level < depth; level++) value = { a: value };
   return value;
 };
-const ollama = (fields: object) => decodeOllamaChat({ model: "m", messages: [USER], ...fields }, "r");
-const embeddings = (fields: object) => decodeEmbeddings({ model: "m", input: "a", ...fields }, "r");
-const tgi = (parameters: object) => decodeTgiRequest({ inputs: "a", parameters }, "r", true);
-const calls = (num: number) => ({ role: "assistant", tool_calls: many(num, { function: { name: "f" } }) });
 const part = { type: "text", text: "x" };
 
 /** `accept(limit)` decodes, `accept(limit + step)` is refused for `param`. */
@@ -94,6 +97,22 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
     (depth) => response({ tools: [{ type: "function", name: "f", parameters: nested(depth) }] }),
   ],
   ["METADATA_VALUE_CHARS_MAX", "metadata.a", (size) => response({ metadata: { a: chars(size) } })],
+  ["EMBEDDING_INPUTS_MAX", "input", (size) => embeddings({ input: many(size, "a") })],
+  ["EMBEDDING_INPUTS_MAX", "input", (size) => decodeOllamaEmbed({ model: "m", input: many(size, "a") }, "r")],
+  ["EMBEDDING_DIMENSIONS_MAX", "dimensions", (dimensions) => embeddings({ dimensions })],
+  ["MESSAGE_TOOL_CALLS_MAX", "messages.0.tool_calls", (size) => ollama({ messages: [calls(size)] })],
+  ["TOOLS_MAX", "tools", (size) => ollama({ tools: many(size, 0).map((_, i) => tool(`f${i}`)) })],
+  ["JSON_DEPTH_MAX", "format", (depth) => ollama({ format: nested(depth) })],
+  ["JSON_DEPTH_MAX", "parameters.grammar.value", (depth) => tgi({ grammar: { type: "json", value: nested(depth) } })],
+  ["JSON_DEPTH_MAX", "messages.0.tool_calls.0.function.arguments", (depth) => ollama({ messages: [calls(1, nested(depth))] })],
+  ["MESSAGES_MAX", "messages", (size) => ollama({ messages: many(size, USER) })],
+  ["TEXT_CHARS_MAX", "messages.0.content", (size) => ollama({ messages: [{ ...USER, content: chars(size) }] })],
+  ["TEXT_CHARS_MAX", "inputs", (size) => decodeTgiRequest({ inputs: chars(size) }, "r", false)],
+  ["TEXT_CHARS_MAX", "prompt", (size) => decodeTokenize({ prompt: chars(size) }, "r")],
+  ["PROMPT_TOKENS_MAX", "tokens", (size) => decodeDetokenize({ tokens: many(size, 1) }, "r")],
+  ["STOP_STRINGS_MAX", "options.stop", (size) => ollama({ options: { stop: many(size, "a") } })],
+  ["STOP_STRINGS_MAX", "parameters.stop", (size) => tgi({ stop: many(size, "a") })],
+  ["TOP_LOGPROBS_MAX", "parameters.top_n_tokens", (top_n_tokens) => tgi({ top_n_tokens })],
   ["TOOLS_MAX", "tools", (size) => chat({ tools: many(size, 0).map((_, i) => tool(`f${i}`)) })],
   ["TOOL_NAME_CHARS_MAX", "tools.0.function.name", (size) => chat({ tools: [tool(chars(size))] })],
   [
@@ -112,18 +131,6 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["JSON_VALUES_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: { a: many(size - 2, 1) } })],
   ["TEMPLATE_ARGUMENTS_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: biases(size) })],
   ["DOCUMENTS_MAX", "documents", (size) => chat({ documents: many(size, {}) })],
-  ["EMBEDDING_INPUTS_MAX", "input", (size) => embeddings({ input: many(size, "a") })],
-  ["EMBEDDING_INPUTS_MAX", "input", (size) => decodeOllamaEmbed({ model: "m", input: many(size, "a") }, "r")],
-  ["EMBEDDING_DIMENSIONS_MAX", "dimensions", (dimensions) => embeddings({ dimensions })],
-  ["TOOL_CALLS_MAX", "messages.0.tool_calls", (size) => ollama({ messages: [calls(size)] })],
-  ["MESSAGES_MAX", "messages", (size) => ollama({ messages: many(size, USER) })],
-  ["TEXT_CHARS_MAX", "messages.0.content", (size) => ollama({ messages: [{ ...USER, content: chars(size) }] })],
-  ["TEXT_CHARS_MAX", "inputs", (size) => decodeTgiRequest({ inputs: chars(size) }, "r", false)],
-  ["TEXT_CHARS_MAX", "prompt", (size) => decodeTokenize({ prompt: chars(size) }, "r")],
-  ["PROMPT_TOKENS_MAX", "tokens", (size) => decodeDetokenize({ tokens: many(size, 1) }, "r")],
-  ["STOP_STRINGS_MAX", "options.stop", (size) => ollama({ options: { stop: many(size, "a") } })],
-  ["STOP_STRINGS_MAX", "parameters.stop", (size) => tgi({ stop: many(size, "a") })],
-  ["TOP_LOGPROBS_MAX", "parameters.top_n_tokens", (top_n_tokens) => tgi({ top_n_tokens })],
   ["TITLE_CHARS_MAX", "title", (size) => decodeSessionInit({ title: chars(size) })],
 ];
 

@@ -190,6 +190,29 @@ describe("messages", () => {
   });
 });
 
+test("tools are told to the template, and may be called", () => {
+  const parameters = { type: "object", properties: { city: { type: "string" } } };
+  const tools = [{ type: "function", function: { name: "weather", description: "Of a city", parameters } }];
+  expect(chat({ tools }).generate).toMatchObject({
+    prompts: [{ tools: [{ name: "weather", description: "Of a city", parameters, strict: false }] }],
+    toolChoice: "auto",
+  });
+  expect(chat({ tools: [] }).generate).toMatchObject({ toolChoice: "none" });
+});
+
+test("JSON that is nested without end is refused, not walked through", () => {
+  let deep: object = {};
+  for (let i = 0; i < 100_000; i++) deep = { a: deep };
+  const called = { role: "assistant", tool_calls: [{ function: { name: "f", arguments: deep } }] };
+  for (const fields of [
+    { format: deep },
+    { messages: [called] },
+    { tools: [{ type: "function", function: { name: "f", parameters: deep } }] },
+  ]) {
+    expect(caught(() => chat(fields)).message).toContain("nested more than");
+  }
+});
+
 test.each<[() => unknown, string]>([
   [() => chat({ model: "" }), "model"],
   [() => chat({ stream: "yes" }), "stream"],
