@@ -116,7 +116,11 @@ describe("reads", () => {
   test("Workers AI's own shape", () => {
     const call = { name: "f", arguments: { a: 1 } };
     const [choice] = answerOf([{ response: "Hi", tool_calls: [call] }, end("stop")]).choices;
-    expect(choice).toMatchObject({ text: "Hi", reason: "tool_calls", toolCalls: [{ name: "f", arguments: '{"a":1}' }] });
+    expect(choice).toMatchObject({
+      text: "Hi",
+      reason: "tool_calls",
+      toolCalls: [{ name: "f", arguments: '{"a":1}' }],
+    });
   });
 
   test("thoughts under either name, or under both, and how many tokens they are", () => {
