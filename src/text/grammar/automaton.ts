@@ -36,18 +36,15 @@ export class Automaton {
   readonly #classes: ByteClasses;
   readonly #memory: MemoryBudget;
   readonly #bottom: Frame;
-  readonly #countMax: number;
   #states = new Map<string, State>();
   #numFrames = 1;
   /** Frames' children of an earlier one are forgotten. */
   #epoch = 0;
 
-  /** @param tokenBytesMax the longest token: counts beyond it look alike within one token */
-  constructor(program: Program, tokenBytesMax: number, memory: MemoryBudget) {
+  constructor(program: Program, memory: MemoryBudget) {
     this.program = program;
     this.#classes = new ByteClasses(program.nodes);
     this.#memory = memory;
-    this.#countMax = tokenBytesMax;
     this.#bottom = new Frame(0, null, { node: -1, leftMin: -1, leftMax: -1, isLive: true });
     this.start = this.#close([program.start], [this.#bottom]);
     memory.add(this);
@@ -116,12 +113,13 @@ export class Automaton {
     return frame.parent === null ? null : orNull(this.#close([frame.node], [frame.parent]));
   }
 
-  /** Some places of a state, as they look from inside their rule: its end is the end of the text. */
-  localState(nodes: readonly number[], frames: readonly Frame[]): State {
-    return this.#close(
-      [...nodes],
-      frames.map((frame) => this.#localFrame(frame)),
-    );
+  /**
+   * Some places of a state, as they look from inside their rule to a token: the rule's end is the end of the text, and
+   * counts beyond the token's bytes are alike.
+   */
+  localState(nodes: readonly number[], frames: readonly Frame[], numBytesMax: number): State {
+    const local = frames.map((frame) => this.#localFrame(frame, numBytesMax));
+    return this.#close([...nodes], local);
   }
 
   /** A state of some places of another. */
@@ -129,14 +127,16 @@ export class Automaton {
     return this.#close([...nodes], [...frames]);
   }
 
-  #localFrame(frame: Frame): Frame {
+  #localFrame(frame: Frame, numBytesMax: number): Frame {
     if (!frame.isLoop || frame.parent === null) return this.#bottom;
-    frame.local ??= this.#push(this.#localFrame(frame.parent), frame.node, {
-      leftMin: Math.min(frame.leftMin, this.#countMax),
-      leftMax: Math.min(frame.leftMax, this.#countMax),
-      isLive: this.#isLoopLive(frame.node, frame.leftMin),
+    const parent = this.#localFrame(frame.parent, numBytesMax);
+    const leftMin = Math.min(frame.leftMin, numBytesMax);
+    const leftMax = Math.min(frame.leftMax, numBytesMax);
+    return this.#push(parent, frame.node, {
+      leftMin,
+      leftMax,
+      isLive: parent.isLive && this.#isLoopLive(frame.node, leftMin),
     });
-    return frame.local;
   }
 
   #make(state: State, byteClass: number, placesMax: number): State | null {

@@ -21,8 +21,6 @@ export class Frame {
   /** Frames on top of this one, made in this epoch of the automaton. */
   children: Map<string, Frame> | null = null;
   epoch = 0;
-  /** The loops above `caller` on a bare bottom: what a place looks like from inside its rule. */
-  local: Frame | null = null;
 
   constructor(id: number, parent: Frame | null, fields: Pick<Frame, "node" | "leftMin" | "leftMax" | "isLive">) {
     this.id = id;

@@ -82,7 +82,7 @@ export class GrammarCompiler {
       );
     }
     const program = buildProgram(expression, param, trie.isByteToken);
-    const automaton = new Automaton(program, trie.lengthMax, this.#memory);
+    const automaton = new Automaton(program, this.#memory);
     if (!automaton.start.isOpen) throw unsatisfiable(param);
     const masks = new MaskBuilder(automaton, trie, this.#masks, this.#memory);
     const grammar = new AutomatonGrammar({ automaton, masks, trie, memory: this.#memory, tokenizer: this.#tokenizer });

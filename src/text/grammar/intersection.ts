@@ -44,6 +44,10 @@ function edgesOf(
 ): number[] {
   const edges: number[] = [];
   for (let byte = 0; byte < 256; byte++) {
+    if (edges.length > 0 && edges.at(-2) === byte - 1 && isAlike(left, byte) && isAlike(right, byte)) {
+      edges[edges.length - 2] = byte;
+      continue;
+    }
     const next = left.step(one, left.classOf[byte]!);
     const beside = next === null ? null : right.step(other, right.classOf[byte]!);
     if (next === null || beside === null) continue;
@@ -55,8 +59,13 @@ function edgesOf(
   return edges;
 }
 
+/** Never told apart from the byte before it. */
+function isAlike({ classOf }: Automaton, byte: number): boolean {
+  return classOf[byte] === classOf[byte - 1];
+}
+
 /** Nothing is forgotten: a state is recognized by identity, and there are few. */
 function automatonOf(expression: Expression): Automaton {
   const memory = new MemoryBudget(Number.POSITIVE_INFINITY);
-  return new Automaton(buildProgram(expression, "pattern", ALL_BYTES), 1, memory);
+  return new Automaton(buildProgram(expression, "pattern", ALL_BYTES), memory);
 }

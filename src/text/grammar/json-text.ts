@@ -63,14 +63,20 @@ export function quoted(content: Expression): Expression {
   return sequence(QUOTE, content, QUOTE);
 }
 
+const inString = new WeakMap<Ranges, Expression>();
+
 /** One character of a set inside a string, in its one spelling: escaped only where it must be. */
 export function stringCharacter(ranges: Ranges): Expression {
+  const known = inString.get(ranges);
+  if (known !== undefined) return known;
   const escapes = ESCAPED.filter(([code]) => intersection(ranges, [code, code]).length > 0);
   const plain = intersection(intersection(ranges, ANY_CHARACTER), PLAIN);
-  return choice(
+  const made = choice(
     ...(plain.length > 0 ? [{ kind: "char", ranges: plain } as const] : []),
     ...escapes.map(([, spelling]) => literal(spelling)),
   );
+  inString.set(ranges, made);
+  return made;
 }
 
 export const DIGIT = chars(0x30, 0x39);

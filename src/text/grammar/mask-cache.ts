@@ -1,12 +1,25 @@
 /** Masks of one model's grammars, the least recently used ones dropped beyond a number of bytes. */
-import type { LocalMask } from "./masks.ts";
 import type { State } from "./state.ts";
 
 const ENTRY_BYTES = 128;
 
+/** The tokens of a place within its rule. */
+export interface LocalMask {
+  /** Those that stay inside; empty where `tokens` has them. */
+  bits: Uint32Array;
+  /** The same as a list where that is shorter, or null. */
+  tokens: Int32Array | null;
+  /** Nodes of the trie at which the rule may be at its end. */
+  exits: Int32Array;
+  /** The deepest stack of any place on the way. */
+  reach: number;
+}
+
 interface Entry {
   mask?: Uint32Array;
-  local?: LocalMask;
+  /** Of the trie of short tokens, and of the one of long ones. */
+  short?: LocalMask;
+  long?: LocalMask;
 }
 
 export class MaskCache {
@@ -27,16 +40,17 @@ export class MaskCache {
     return this.#used(state)?.mask;
   }
 
-  local(state: State): LocalMask | undefined {
-    return this.#used(state)?.local;
+  local(state: State, isShort: boolean): LocalMask | undefined {
+    const entry = this.#used(state);
+    return isShort ? entry?.short : entry?.long;
   }
 
   setMask(state: State, mask: Uint32Array): void {
     this.#put(state, { ...this.#entries.get(state), mask });
   }
 
-  setLocal(state: State, local: LocalMask): void {
-    this.#put(state, { ...this.#entries.get(state), local });
+  setLocal(state: State, isShort: boolean, local: LocalMask): void {
+    this.#put(state, { ...this.#entries.get(state), ...(isShort ? { short: local } : { long: local }) });
   }
 
   #used(state: State): Entry | undefined {
@@ -61,8 +75,10 @@ export class MaskCache {
   }
 }
 
-function sizeOf({ mask, local }: Entry): number {
-  return (
-    ENTRY_BYTES + (mask?.byteLength ?? 0) + (local === undefined ? 0 : local.bits.byteLength + local.exits.byteLength)
-  );
+function sizeOf({ mask, short, long }: Entry): number {
+  return ENTRY_BYTES + (mask?.byteLength ?? 0) + localSize(short) + localSize(long);
+}
+
+function localSize(local: LocalMask | undefined): number {
+  return local === undefined ? 0 : local.bits.byteLength + (local.tokens?.byteLength ?? 0) + local.exits.byteLength;
 }

@@ -1,5 +1,5 @@
 /**
- * Which tokens may come at a state. The vocabulary's trie and the automaton are walked together; what makes that cheap:
+ * Which tokens may come at a state. The vocabulary's tries and the automaton are walked together; what makes that cheap:
  *
  * - Places inside a rule (a string, a number) are walked once for the rule, as if its end were the end of the text.
  *   Where a token leaves the rule, the rest of it is walked for what really follows (`LocalMask.exits`).
@@ -9,8 +9,9 @@
  */
 import { GRAMMAR_DEPTH_MAX } from "../../protocol/limits.ts";
 import type { Automaton } from "./automaton.ts";
+import type { ByteTrie } from "./byte-trie.ts";
 import type { Frame } from "./frame.ts";
-import type { MaskCache } from "./mask-cache.ts";
+import type { LocalMask, MaskCache } from "./mask-cache.ts";
 import type { MemoryBudget } from "./memory-budget.ts";
 import type { State } from "./state.ts";
 import type { TokenTrie } from "./token-trie.ts";
@@ -18,13 +19,10 @@ import type { TokenTrie } from "./token-trie.ts";
 /** Nodes of the trie between two looks at the memory. */
 const NODES_PER_CHECK = 1024;
 
-/** The tokens of a place within its rule. */
-export interface LocalMask {
-  /** Those that stay inside. */
-  bits: Uint32Array;
-  /** Nodes of the trie at which the rule may be at its end. */
-  exits: Int32Array;
-  /** The deepest stack of any place on the way. */
+/** Where a walk was: its tokens, nodes at which the state was complete, and how deep the stack had to be. */
+interface Found {
+  tokens: number[];
+  exits: number[];
   reach: number;
 }
 
@@ -54,10 +52,11 @@ export class MaskBuilder {
 
   #make(state: State): Uint32Array {
     const bits = new Uint32Array(this.#trie.numWords);
-    if (state.isComplete) for (const id of this.#trie.endIds) setBit(bits, id);
+    if (state.isComplete) setBits(bits, this.#trie.endIds);
     this.#addDemandedTokens(state, bits);
-    if (!this.#automaton.isPruned && this.#addByRules(state, bits)) return bits;
-    this.#addWalked(state, -1, bits);
+    for (const trie of [this.#trie.short, this.#trie.long]) {
+      if (this.#automaton.isPruned || !this.#addByRules(state, trie, bits)) this.#addWalked(state, trie, -1, bits);
+    }
     return bits;
   }
 
@@ -65,90 +64,104 @@ export class MaskBuilder {
     for (const id of state.nodes) {
       const node = this.#automaton.program.nodes[id]!;
       if (node.kind !== "token" || node.id < 0 || node.id >= this.#trie.vocabSize) continue;
-      if (this.#automaton.stepToken(state, node.id)?.isOpen) setBit(bits, node.id);
+      if (this.#automaton.stepToken(state, node.id)?.isOpen) setBits(bits, [node.id]);
     }
   }
 
   /** @returns false where some state on the way was too ambiguous to be taken apart */
-  #addByRules(state: State, bits: Uint32Array): boolean {
+  #addByRules(state: State, trie: ByteTrie, bits: Uint32Array): boolean {
     for (const [caller, places] of byCaller(state)) {
       const nodes = places.map((i) => state.nodes[i]!);
       const frames = places.map((i) => state.frames[i]!);
-      const local = this.#local(this.#automaton.localState(nodes, frames));
+      const local = this.#local(this.#automaton.localState(nodes, frames, trie.lengthMax), trie);
       if (this.#automaton.isPruned) return false;
       if (caller.depth + local.reach > GRAMMAR_DEPTH_MAX) {
-        this.#addWalked(this.#automaton.part(nodes, frames), -1, bits);
+        this.#addWalked(this.#automaton.part(nodes, frames), trie, -1, bits);
         continue;
       }
-      if (caller.isLive) for (let word = 0; word < bits.length; word++) bits[word]! |= local.bits[word]!;
-      this.#addExits(caller, local.exits, bits);
+      if (caller.isLive) {
+        if (local.tokens !== null) setBits(bits, local.tokens);
+        else for (let word = 0; word < bits.length; word++) bits[word]! |= local.bits[word]!;
+      }
+      this.#addExits(caller, trie, local.exits, bits);
     }
     return !this.#automaton.isPruned;
   }
 
-  #addExits(caller: Frame, exits: Int32Array, bits: Uint32Array): void {
+  #addExits(caller: Frame, trie: ByteTrie, exits: Int32Array, bits: Uint32Array): void {
     if (exits.length === 0) return;
     const after = caller.parent === null ? null : this.#automaton.afterCall(caller);
     const mayEnd = caller.parent === null || (after?.isOpen ?? false);
     for (const node of exits) {
-      if (mayEnd) this.#addTokens(node, bits);
-      if (after !== null) this.#addWalked(after, node, bits);
+      if (mayEnd) setBits(bits, tokensAt(trie, node));
+      if (after !== null) this.#addWalked(after, trie, node, bits);
     }
   }
 
-  #local(state: State): LocalMask {
-    const known = this.#cache.local(state);
+  #local(state: State, trie: ByteTrie): LocalMask {
+    const isShort = trie === this.#trie.short;
+    const known = this.#cache.local(state, isShort);
     if (known !== undefined) return known;
-    const bits = new Uint32Array(this.#trie.numWords);
-    const exits: number[] = [];
-    const reach = this.#walk(state, -1, (node, at) => {
-      if (at.isLive) this.#addTokens(node, bits);
-      if (at.isComplete) exits.push(node);
-    });
-    const made = { bits, exits: Int32Array.from(exits), reach: Math.max(reach, state.reach) };
-    this.#cache.setLocal(state, made);
+    const found = this.#walk(state, trie, -1, false);
+    const isSparse = found.tokens.length < this.#trie.numWords;
+    const bits = new Uint32Array(isSparse ? 0 : this.#trie.numWords);
+    if (!isSparse) setBits(bits, found.tokens);
+    const made: LocalMask = {
+      bits,
+      tokens: isSparse ? Int32Array.from(found.tokens) : null,
+      exits: Int32Array.from(found.exits),
+      reach: Math.max(found.reach, state.reach),
+    };
+    this.#cache.setLocal(state, isShort, made);
     return made;
   }
 
   /** Tokens below a node of the trie (−1: all) that `state` at that node allows. */
-  #addWalked(state: State, root: number, bits: Uint32Array): void {
-    this.#walk(state, root, (node, at) => {
-      if (at.isOpen) this.#addTokens(node, bits);
-    });
+  #addWalked(state: State, trie: ByteTrie, root: number, bits: Uint32Array): void {
+    const hasTokens = root < 0 ? trie.bytes.length > 0 : trie.ends[root]! > root + 1;
+    if (hasTokens) setBits(bits, this.#walk(state, trie, root, true).tokens);
   }
 
-  /** Visits every node of the subtree that can be reached. @returns the deepest stack that was needed */
-  #walk(state: State, root: number, visit: (node: number, at: State) => void): number {
-    const { bytes, depths, ends } = this.#trie;
+  /**
+   * Goes through every node of the subtree that can be reached.
+   *
+   * @param isAtEnd where the state is complete a token may end; otherwise those nodes are exits
+   */
+  #walk(state: State, trie: ByteTrie, root: number, isAtEnd: boolean): Found {
+    const { bytes, depths, ends, tokens } = trie;
     const { classOf } = this.#automaton;
     const path = this.#path;
+    const found: Found = { tokens: [], exits: [], reach: 0 };
     const end = root < 0 ? bytes.length : ends[root]!;
-    let reach = 0;
     let numVisited = 0;
     path[root < 0 ? 0 : depths[root]! + 1] = state;
     for (let node = root + 1; node < end; ) {
       const depth = depths[node]!;
-      const next = this.#automaton.step(path[depth]!, classOf[bytes[node]!]!);
+      const from = path[depth]!;
+      const byteClass = classOf[bytes[node]!]!;
+      const known = from.next === null ? undefined : from.next[byteClass];
+      const next = known === undefined ? this.#automaton.step(from, byteClass) : known;
       if (next === null) {
         node = ends[node]!;
         continue;
       }
       path[depth + 1] = next;
-      if (next.reach > reach) reach = next.reach;
-      visit(node, next);
+      if (next.reach > found.reach) found.reach = next.reach;
+      if (tokens[node]! >= 0 && (next.isLive || (isAtEnd && next.isComplete))) {
+        found.tokens.push(tokens[node]!);
+        if (trie.twins.size > 0) found.tokens.push(...(trie.twins.get(tokens[node]!) ?? []));
+      }
+      if (next.isComplete && !isAtEnd) found.exits.push(node);
       node++;
       if (++numVisited % NODES_PER_CHECK === 0) this.#memory.settle();
     }
-    return reach;
+    return found;
   }
+}
 
-  #addTokens(node: number, bits: Uint32Array): void {
-    const id = this.#trie.tokens[node]!;
-    if (id < 0) return;
-    setBit(bits, id);
-    if (this.#trie.twins.size === 0) return;
-    for (const twin of this.#trie.twins.get(id) ?? []) setBit(bits, twin);
-  }
+function tokensAt(trie: ByteTrie, node: number): number[] {
+  const id = trie.tokens[node]!;
+  return id < 0 ? [] : [id, ...(trie.twins.get(id) ?? [])];
 }
 
 /** Places by the call that they are inside of. */
@@ -162,6 +175,9 @@ function byCaller(state: State): Map<Frame, number[]> {
   return groups;
 }
 
-function setBit(bits: Uint32Array, id: number): void {
-  bits[id >> 5]! |= 1 << (id & 31);
+function setBits(bits: Uint32Array, ids: ArrayLike<number>): void {
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i]!;
+    bits[id >> 5]! |= 1 << (id & 31);
+  }
 }

@@ -9,7 +9,7 @@ import { freeTextStates } from "./free-text.ts";
 import { isInlined } from "./inlined-rules.ts";
 import { Nullability } from "./nullable.ts";
 import { END, leftRecursiveRule, needsOf, type Program, type ProgramNode } from "./program.ts";
-import { utf8Sequences } from "./ranges.ts";
+import { type Utf8Tree, utf8Tree } from "./utf8-tree.ts";
 
 /** A repetition of no more copies is written out: no counters, fewer states to tell apart. */
 const COPIES_MAX = 3;
@@ -30,7 +30,7 @@ class ProgramBuilder {
   readonly #nullability: Nullability;
   readonly #nodes: ProgramNode[] = [{ kind: "end" }];
   readonly #memo = new Map<Expression, Map<number, number>>();
-  readonly #charMemo = new Map<string, number>();
+  readonly #treeMemo = new Map<Utf8Tree, Map<number, number>>();
   /** Where each rule starts; calls refer to a place that is filled when the rule's turn comes. */
   readonly #starts = new Map<Rule, number>();
   readonly #pending: Rule[] = [];
@@ -49,9 +49,8 @@ class ProgramBuilder {
     }
     this.#refuseLeftRecursion();
     const needs = needsOf(this.#nodes, null);
-    const tokenNeeds = needsOf(this.#nodes, isByteToken);
-    const isSame = needs.every((need, id) => need === tokenNeeds[id]);
-    return { nodes: this.#nodes, start, needs, tokenNeeds: isSame ? needs : tokenNeeds };
+    const tokenNeeds = isByteToken.includes(0) ? needsOf(this.#nodes, isByteToken) : needs;
+    return { nodes: this.#nodes, start, needs, tokenNeeds };
   }
 
   #refuseLeftRecursion(): void {
@@ -105,7 +104,7 @@ class ProgramBuilder {
   #compileInner(expression: Expression, next: number): number {
     switch (expression.kind) {
       case "char":
-        return this.#compileChar(expression.ranges, next);
+        return this.#compileTree(utf8Tree(expression.ranges), next);
       case "sequence":
         return expression.parts.reduceRight((after, part) => this.#compile(part, after), next);
       case "choice":
@@ -169,27 +168,18 @@ class ProgramBuilder {
     return mayEnd ? this.#add({ kind: "split", targets: [going, next] }) : going;
   }
 
-  #compileChar(ranges: readonly number[], next: number): number {
-    return this.#compileSequences(utf8Sequences(ranges), next);
-  }
-
-  #compileSequences(sequences: readonly number[][], next: number): number {
-    const key = `${next}:${sequences.map((one) => one.join()).join(";")}`;
-    const known = this.#charMemo.get(key);
+  #compileTree(tree: Utf8Tree, next: number): number {
+    const memo = this.#treeMemo.get(tree) ?? new Map<number, number>();
+    this.#treeMemo.set(tree, memo);
+    const known = memo.get(next);
     if (known !== undefined) return known;
-    /** By first byte's range: what may follow. */
-    const byFirst = new Map<number, number[][]>();
-    for (const [first, last, ...rest] of sequences) {
-      const sharing = byFirst.get(first! * 256 + last!);
-      if (sharing === undefined) byFirst.set(first! * 256 + last!, [rest]);
-      else sharing.push(rest);
-    }
-    const edges = [...byFirst].flatMap(([range, rests]) => {
-      const target = rests[0]!.length === 0 ? next : this.#compileSequences(rests, next);
-      return [Math.floor(range / 256), range % 256, target];
-    });
+    const edges = tree.edges.flatMap(({ first, last, rest }) => [
+      first,
+      last,
+      rest === null ? next : this.#compileTree(rest, next),
+    ]);
     const made = this.#add({ kind: "bytes", edges });
-    this.#charMemo.set(key, made);
+    memo.set(next, made);
     return made;
   }
 

@@ -50,7 +50,7 @@ function needOf(node: ProgramNode, needs: Float64Array, isByteToken: Uint8Array 
     case "token":
       return needs[node.next]!;
     case "split":
-      return least(node.targets.map((target) => needs[target]!));
+      return leastOf(node.targets, needs);
     case "call":
       // At its end a rule needs no place of its own to come back to.
       return node.next === END ? needs[node.start]! : Math.max(1 + needs[node.start]!, needs[node.next]!);
@@ -68,9 +68,9 @@ function needOf(node: ProgramNode, needs: Float64Array, isByteToken: Uint8Array 
   }
 }
 
-function least(values: readonly number[]): number {
+function leastOf(targets: readonly number[], needs: Float64Array): number {
   let least = Number.POSITIVE_INFINITY;
-  for (const value of values) if (value < least) least = value;
+  for (const target of targets) least = Math.min(least, needs[target]!);
   return least;
 }
 

@@ -35,20 +35,27 @@ class DigitWriter {
   readonly #least: string;
   readonly #most: string;
   readonly #multipleOf: number;
+  readonly #lastNonZero: number;
+  readonly #lastNonNine: number;
   readonly #memo = new Map<string, Expression>();
 
   constructor(least: string, most: string, multipleOf: number) {
     this.#least = least;
     this.#most = most;
     this.#multipleOf = multipleOf;
+    this.#lastNonZero = least.search(/[1-9]0*$/);
+    this.#lastNonNine = most.search(/[0-8]9*$/);
   }
 
   /**
-   * @param isLeast the digits so far are those of the least number
-   * @param isMost the same with the greatest
+   * @param startsLeast the digits so far are those of the least number
+   * @param startsMost the same with the greatest
    * @param remainder of the digits so far
    */
-  from(at: number, isLeast: boolean, isMost: boolean, remainder: number): Expression {
+  from(at: number, startsLeast: boolean, startsMost: boolean, remainder: number): Expression {
+    // Nothing is below zeros, and nothing above nines.
+    const isLeast = startsLeast && this.#lastNonZero >= at;
+    const isMost = startsMost && this.#lastNonNine >= at;
     const numLeft = this.#least.length - at;
     if (numLeft === 0) return remainder === 0 ? NOTHING : NEVER;
     if (!isLeast && !isMost && this.#multipleOf === 1) return repeat(DIGIT, numLeft, numLeft);
