@@ -5,6 +5,7 @@
 import * as z from "zod";
 import { invalidRequest, unsupportedContent, unsupportedParameter } from "../errors.ts";
 import type { ChatMessage, ChatRole, ToolCall } from "../generate.ts";
+import { lazily } from "../lazily.ts";
 import {
   CONTENT_PARTS_MAX,
   IDENTIFIER_CHARS_MAX,
@@ -13,7 +14,6 @@ import {
   RESPONSE_ITEM_ID_CHARS_MAX,
   TEXT_CHARS_MAX,
 } from "../limits.ts";
-import { lazily } from "../lazily.ts";
 import type { JsonBounds } from "../openai/json-bounds.ts";
 import { checkCount, dotted, quote, validate } from "../openai/validate.ts";
 import type { OutputItem } from "./response-body.ts";
@@ -57,7 +57,8 @@ export const inputItemSchema = lazily(() => {
 /** One item after the other, so that the first fault ends the work. */
 export function decodeInput(value: unknown, bounds: JsonBounds): (InputItem | ItemReference)[] {
   const path = ["input"];
-  if (typeof value === "string") return [{ type: "message", role: "user", content: validate(schemas().text, value, path) }];
+  if (typeof value === "string")
+    return [{ type: "message", role: "user", content: validate(schemas().text, value, path) }];
   const param = dotted(path);
   if (!Array.isArray(value)) {
     const but = value === undefined ? "" : `, but is ${quote(value)}`;

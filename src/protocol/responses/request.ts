@@ -5,6 +5,7 @@
 import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
 import type { Constraint, GenerateRequest, Prompt } from "../generate.ts";
+import { lazily } from "../lazily.ts";
 import {
   IDENTIFIER_CHARS_MAX,
   MAX_TOKENS_MAX,
@@ -13,10 +14,10 @@ import {
   MODEL_NAME_CHARS_MAX,
   RESPONSE_INCLUDES_MAX,
   RESPONSE_ITEM_ID_CHARS_MAX,
+  SCHEMA_JSON_DEPTH_MAX,
   TEXT_CHARS_MAX,
   TOP_LOGPROBS_MAX,
 } from "../limits.ts";
-import { lazily } from "../lazily.ts";
 import { checkFieldCounts, generationOf, generationShape } from "../openai/generation-fields.ts";
 import { JsonBounds } from "../openai/json-bounds.ts";
 import { decodeTemplateArguments, templateShape } from "../openai/template-fields.ts";
@@ -32,53 +33,55 @@ const LOGPROBS_INCLUDE = "message.output_text.logprobs";
 
 const formatSchema = lazily(() =>
   z.union([
-  z.object({ type: z.literal("text") }),
-  z.object({ type: z.literal("json_object") }),
-  z.object({
-    type: z.literal("json_schema"),
-    name: z.string().min(1).max(IDENTIFIER_CHARS_MAX),
-    description: z.string().max(TEXT_CHARS_MAX).nullish(),
-    schema: z.looseObject({}),
-    strict: z.boolean().nullish(),
-  }),
-]),
+    z.object({ type: z.literal("text") }),
+    z.object({ type: z.literal("json_object") }),
+    z.object({
+      type: z.literal("json_schema"),
+      name: z.string().min(1).max(IDENTIFIER_CHARS_MAX),
+      description: z.string().max(TEXT_CHARS_MAX).nullish(),
+      schema: z.looseObject({}),
+      strict: z.boolean().nullish(),
+    }),
+  ]),
 );
 
 const responseFieldsSchema = lazily(() => {
   const { max_tokens: _old, max_completion_tokens: _new, stream_options: _options, ...samplingShape } = generationShape;
   return z.object({
-  ...samplingShape,
-  model: z.string().min(1).max(MODEL_NAME_CHARS_MAX),
-  instructions: z.string().max(TEXT_CHARS_MAX).nullish(),
-  /** OpenAI wants at least 16; there is no reason for it here. */
-  max_output_tokens: z.int().min(1).max(MAX_TOKENS_MAX).nullish(),
-  top_logprobs: z.int().min(0).max(TOP_LOGPROBS_MAX).nullish(),
-  include: z.array(z.string().max(IDENTIFIER_CHARS_MAX)).max(RESPONSE_INCLUDES_MAX).nullish(),
-  text: z
-    .object({ format: formatSchema().nullish(), verbosity: z.string().max(IDENTIFIER_CHARS_MAX).nullish() })
-    .nullish(),
-  /** Kept for GET and for those that go on from it; absent = where the host keeps responses at all. */
-  store: z.boolean().nullish(),
-  previous_response_id: z.string().max(RESPONSE_ITEM_ID_CHARS_MAX).nullish(),
-  /** What to do where the conversation does not fit the context: refuse, or leave its oldest turns out. */
-  truncation: z.enum(["disabled", "auto"]).nullish(),
-  metadata: z.record(z.string().max(IDENTIFIER_CHARS_MAX), z.string().max(METADATA_VALUE_CHARS_MAX)).nullish(),
-  reasoning: z
-    .object({
-      effort: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
-      summary: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
-    })
-    .nullish(),
-  safety_identifier: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
-});
+    ...samplingShape,
+    model: z.string().min(1).max(MODEL_NAME_CHARS_MAX),
+    instructions: z.string().max(TEXT_CHARS_MAX).nullish(),
+    /** OpenAI wants at least 16; there is no reason for it here. */
+    max_output_tokens: z.int().min(1).max(MAX_TOKENS_MAX).nullish(),
+    top_logprobs: z.int().min(0).max(TOP_LOGPROBS_MAX).nullish(),
+    include: z.array(z.string().max(IDENTIFIER_CHARS_MAX)).max(RESPONSE_INCLUDES_MAX).nullish(),
+    text: z
+      .object({ format: formatSchema().nullish(), verbosity: z.string().max(IDENTIFIER_CHARS_MAX).nullish() })
+      .nullish(),
+    /** Kept for GET and for those that go on from it; absent = where the host keeps responses at all. */
+    store: z.boolean().nullish(),
+    previous_response_id: z.string().max(RESPONSE_ITEM_ID_CHARS_MAX).nullish(),
+    /** What to do where the conversation does not fit the context: refuse, or leave its oldest turns out. */
+    truncation: z.enum(["disabled", "auto"]).nullish(),
+    metadata: z.record(z.string().max(IDENTIFIER_CHARS_MAX), z.string().max(METADATA_VALUE_CHARS_MAX)).nullish(),
+    reasoning: z
+      .object({
+        effort: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
+        summary: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
+      })
+      .nullish(),
+    safety_identifier: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
+  });
 });
 
 /** The whole body, for documentation. */
-export const responseRequestSchema = lazily(() => responseFieldsSchema().extend({
-  ...responseToolShape(),
-  ...templateShape,
-  input: z.union([z.string().max(TEXT_CHARS_MAX), z.array(inputItemSchema())]),
-}));
+export const responseRequestSchema = lazily(() =>
+  responseFieldsSchema().extend({
+    ...responseToolShape(),
+    ...templateShape,
+    input: z.union([z.string().max(TEXT_CHARS_MAX), z.array(inputItemSchema())]),
+  }),
+);
 
 type ChatPrompt = Extract<Prompt, { kind: "chat" }>;
 type ResponseFields = z.infer<ReturnType<typeof responseFieldsSchema>>;
@@ -150,7 +153,7 @@ function constraintOf({ text }: ResponseFields, bounds: JsonBounds): Constraint 
   const format = text?.format;
   if (format?.type === "json_object") return { kind: "json" };
   if (format?.type !== "json_schema") return null;
-  bounds.check(format.schema, ["text", "format", "schema"]);
+  bounds.check(format.schema, ["text", "format", "schema"], SCHEMA_JSON_DEPTH_MAX);
   return { kind: "schema", schema: format.schema };
 }
 

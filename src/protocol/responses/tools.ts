@@ -5,8 +5,8 @@
 import * as z from "zod";
 import { invalidRequest, unsupportedParameter } from "../errors.ts";
 import type { Tool, ToolChoice } from "../generate.ts";
-import { TEXT_CHARS_MAX, TOOLS_MAX } from "../limits.ts";
 import { lazily } from "../lazily.ts";
+import { TEXT_CHARS_MAX, TOOLS_MAX } from "../limits.ts";
 import type { JsonBounds } from "../openai/json-bounds.ts";
 import { type ToolUse, toolName } from "../openai/tool-fields.ts";
 import { checkCount, dotted, quote, validate } from "../openai/validate.ts";
