@@ -15,7 +15,7 @@ import type { KvSink, SaveProgress } from "./kv-archive.ts";
 import type { EngineStats, GenerateOptions, LanguageModel } from "./language-model.ts";
 import { checkTokenId, type EncodeChat, PromptEncoder } from "./prompt-encoder.ts";
 import { randomLanes, seedLanes } from "./rng-key.ts";
-import { type CompileConstraint, tokenRulesOf } from "./token-rules.ts";
+import { tokenRulesOf } from "./token-rules.ts";
 
 export interface LanguageModelOptions {
   id: string;
@@ -29,8 +29,6 @@ export interface LanguageModelOptions {
   encodeChat: EncodeChat | null;
   /** What it writes in a chat beside words; null = nothing that is known. Default null. */
   syntax?: AnswerSyntax | null;
-  /** Of the tokenizer's vocabulary. Default: requests with a constraint are refused. */
-  compileConstraint?: CompileConstraint;
   /** Milliseconds; only differences count. */
   clock: () => number;
   /** Uniform in [0, 1): the seeds of requests that bring none. */
@@ -110,7 +108,7 @@ class EngineLanguageModel implements ServedModel {
       throw unsupportedParameter("tool_choice", ["auto", "none"]);
     }
     if (request.beams !== null) checkBeamWidth(request.beams.width, this.#beamRoom);
-    const rules = tokenRulesOf(request, { compileConstraint: refuseConstraint, ...this.#options, vocabSize });
+    const rules = tokenRulesOf(request, this.#options.tokenizer, vocabSize);
     const prompts = request.prompts.map((prompt) => this.#prompts.encode(prompt, options?.transcript));
     const { seed } = request.sampling;
     const adapter = 1 + (this.#options.adapters?.indexOf(request.model) ?? -1);
@@ -165,10 +163,6 @@ class EngineLanguageModel implements ServedModel {
     throw contextLengthExceeded(numPrompt, maxTokens, this.contextLength, param);
   }
 }
-
-const refuseConstraint: CompileConstraint = (_, param) => {
-  throw unsupportedParameter(param);
-};
 
 function tooWide(width: number, numPrompt: number, maxTokens: number | null, numLeft: number): ApiError {
   return invalidRequest(

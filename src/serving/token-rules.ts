@@ -1,6 +1,7 @@
 /** What a request says of the tokens that its choices may draw, made ready once for all of them. */
 import { invalidRequest } from "../protocol/errors.ts";
 import type { Constraint, GenerateRequest } from "../protocol/generate.ts";
+import { compileConstraint } from "../text/grammar/grammar-compiler.ts";
 import type { TokenGrammar } from "../text/grammar/token-grammar.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { checkTokenId } from "./prompt-encoder.ts";
@@ -26,16 +27,6 @@ export interface TokenRules {
   numRecent: number;
 }
 
-/** A grammar's compiler, for one tokenizer. Throws `ApiError` 400 with `param` for what it cannot take. */
-export type CompileConstraint = (constraint: Constraint, param: string) => TokenGrammar;
-
-export interface RulesContext {
-  tokenizer: Tokenizer;
-  /** Of the model. */
-  vocabSize: number;
-  compileConstraint: CompileConstraint;
-}
-
 type RuledRequest = Pick<
   GenerateRequest,
   "constraint" | "minTokens" | "allowedTokenIds" | "badWords" | "stopTokenIds" | "ignoreEos" | "beams"
@@ -45,7 +36,7 @@ type RuledRequest = Pick<
  * @returns null where any token may come at any time
  * @throws ApiError 400 naming the field
  */
-export function tokenRulesOf(request: RuledRequest, context: RulesContext): TokenRules | null {
+export function tokenRulesOf(request: RuledRequest, tokenizer: Tokenizer, vocabSize: number): TokenRules | null {
   const { constraint, minTokens, allowedTokenIds, badWords } = request;
   const isRuled = constraint !== null || minTokens > 0 || allowedTokenIds !== null || badWords.length > 0;
   if (!isRuled) return null;
@@ -57,14 +48,25 @@ export function tokenRulesOf(request: RuledRequest, context: RulesContext): Toke
       "unsupported_parameter",
     );
   }
-  const { tokenizer, vocabSize } = context;
+  if (constraint === null) return joinRules(request, null, tokenizer, vocabSize);
+  return joinRules(request, compileConstraint(constraint, tokenizer, paramOf(constraint)), tokenizer, vocabSize);
+}
+
+/** The same with a grammar that is compiled already; the request's own constraint is not looked at. */
+export function joinRules(
+  request: Omit<RuledRequest, "constraint" | "beams">,
+  grammar: TokenGrammar | null,
+  tokenizer: Tokenizer,
+  vocabSize: number,
+): TokenRules {
+  const { minTokens, allowedTokenIds, badWords } = request;
   const { endOfGenerationIds } = tokenizer;
   const words = badWords.flatMap((word) => spellings(word, tokenizer));
   const several = words.filter(({ length }) => length > 1);
   const ends = maskOf(endOfGenerationIds, vocabSize);
   const rules: TokenRules = {
     vocabSize,
-    grammar: constraint === null ? null : context.compileConstraint(constraint, paramOf(constraint)),
+    grammar,
     allowed: allowedOf(allowedTokenIds, new Set(words.filter(({ length }) => length === 1).flat()), vocabSize),
     minTokens,
     earlyEnds: maskOf([...request.stopTokenIds, ...(request.ignoreEos ? [] : endOfGenerationIds)], vocabSize),

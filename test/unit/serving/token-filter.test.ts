@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { GenerateRequest } from "../../../src/protocol/generate.ts";
 import { TokenFilter } from "../../../src/serving/token-filter.ts";
 import { allows, allowsAny, maskOf, onlyToken } from "../../../src/serving/token-mask.ts";
-import { type TokenRules, tokenRulesOf } from "../../../src/serving/token-rules.ts";
+import { joinRules, type TokenRules, tokenRulesOf } from "../../../src/serving/token-rules.ts";
 import type { TokenGrammar } from "../../../src/text/grammar/token-grammar.ts";
 import { END_ID } from "./byte-tokenizer.ts";
 import { anyOfGrammar, textsGrammar } from "./hand-made-grammars.ts";
@@ -15,15 +15,8 @@ const [A, B, C] = id("abc") as [number, number, number];
 
 function rulesOf(changes: Partial<GenerateRequest> & { grammar?: TokenGrammar; vocabSize?: number }): TokenRules {
   const { grammar, vocabSize = VOCAB, ...fields } = changes;
-  const neutral = { constraint: null, minTokens: 0, allowedTokenIds: null, badWords: [], stopTokenIds: [] };
-  const request = { ...neutral, ignoreEos: false, beams: null, ...fields };
-  const rules = tokenRulesOf(grammar === undefined ? request : { ...request, constraint: { kind: "json" } }, {
-    tokenizer,
-    vocabSize,
-    compileConstraint: () => grammar!,
-  });
-  if (rules === null) throw new Error("These ask for something.");
-  return rules;
+  const neutral = { minTokens: 0, allowedTokenIds: null, badWords: [], stopTokenIds: [] };
+  return joinRules({ ...neutral, ignoreEos: false, ...fields }, grammar ?? null, tokenizer, vocabSize);
 }
 
 function filterOf(changes: Parameters<typeof rulesOf>[0], tokens: number[] = []): TokenFilter {
@@ -55,8 +48,7 @@ describe("masks of tokens", () => {
 describe("a filter", () => {
   it("is not there where nothing is asked", () => {
     const asksNothing = { constraint: null, minTokens: 0, allowedTokenIds: null, badWords: [], stopTokenIds: [7] };
-    const context = { tokenizer, vocabSize: VOCAB, compileConstraint: () => textsGrammar([[A]], [END_ID], VOCAB) };
-    expect(tokenRulesOf({ ...asksNothing, ignoreEos: false, beams: null }, context)).toBeNull();
+    expect(tokenRulesOf({ ...asksNothing, ignoreEos: false, beams: null }, tokenizer, VOCAB)).toBeNull();
   });
 
   it("keeps ends away until there are enough tokens", () => {
@@ -163,6 +155,7 @@ describe("rules are refused", () => {
   it("with ids that the model does not have, and with a search", () => {
     expect(() => rulesOf({ allowedTokenIds: [VOCAB] })).toThrow(/Token id \d+ is not one of this model's/);
     const beams = { width: 2, lengthPenalty: 1, stopsEarly: false };
-    expect(() => rulesOf({ minTokens: 1, beams })).toThrow(/Beam search draws no tokens/);
+    const asked = { constraint: null, minTokens: 1, allowedTokenIds: null, badWords: [], stopTokenIds: [] };
+    expect(() => tokenRulesOf({ ...asked, ignoreEos: false, beams }, tokenizer, VOCAB)).toThrow(/Beam search draws no tokens/);
   });
 });
