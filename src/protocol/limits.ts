@@ -122,6 +122,9 @@ export const SOCKET_BUFFERED_BYTES_MAX = 1024 * 1024;
 /** Room that `truncation: "auto"` keeps for an answer without `max_tokens`: a paragraph or two. */
 export const TRUNCATION_ANSWER_TOKENS = 128;
 
+/** Characters of what an answer must match, as JSON: a session stores it with its turn, in one row. */
+export const CONSTRAINT_CHARS_MAX = 256 * 1024;
+
 /** Characters of a regular expression: the longest that libraries write into schemas (dates with leap years) have 400. */
 export const PATTERN_CHARS_MAX = 4096;
 

@@ -18,7 +18,9 @@ import {
 } from "../limits.ts";
 import type { WireRequest } from "../wire-request.ts";
 import { beamShape, beamsOf } from "./beam-fields.ts";
+import { constraintShape, decodeConstraint } from "./constraint-fields.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
+import { JsonBounds } from "./json-bounds.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 import { checkCount, dotted, quote, validate, validateObject } from "./validate.ts";
 
@@ -45,6 +47,7 @@ export const completionRequestSchema = completionFieldsSchema.extend({
     promptTokens,
     z.array(promptTokens).min(1).max(PROMPTS_MAX),
   ]),
+  ...constraintShape,
 });
 
 export function decodeCompletionRequest(body: unknown, requestId: string): WireRequest {
@@ -64,6 +67,7 @@ export function decodeCompletionRequest(body: unknown, requestId: string): WireR
       n,
       beams,
       ...generationOf(fields, COMPLETION_MAX_TOKENS_DEFAULT),
+      constraint: decodeConstraint(raw, new JsonBounds()),
       logprobs: fields.logprobs ?? null,
       echo: fields.echo ?? false,
     },
