@@ -157,6 +157,10 @@ export const REFERENCED_CONVERSATIONS_MAX = 8;
 
 /** Responses that one goes on from, one after the other. Each adds at least a message to the prompt. */
 export const RESPONSE_CHAIN_MAX = 512;
+
+/** Characters of what an answer must match, as JSON: a session stores it with its turn, in one row. */
+export const CONSTRAINT_CHARS_MAX = 256 * 1024;
+
 /** Characters of a regular expression: the longest that libraries write into schemas (dates with leap years) have 400. */
 export const PATTERN_CHARS_MAX = 4096;
 

@@ -8,6 +8,7 @@ import * as z from "zod";
 import { type ApiError, invalidRequest, unsupportedParameter } from "../errors.ts";
 import type { Constraint } from "../generate.ts";
 import {
+  CONSTRAINT_CHARS_MAX,
   ENUM_VALUES_MAX,
   GRAMMAR_CHARS_MAX,
   IDENTIFIER_CHARS_MAX,
@@ -80,6 +81,8 @@ export function decodeConstraint(body: Record<string, unknown>, bounds: JsonBoun
   if (first === undefined) return null;
   if (second !== undefined) throw twoConstraints(first, second);
   if (first.constraint.kind === "schema") bounds.check(first.constraint.schema, first.path, SCHEMA_JSON_DEPTH_MAX);
+  const numChars = JSON.stringify(first.constraint).length;
+  if (numChars > CONSTRAINT_CHARS_MAX) throw tooLong(first, numChars);
   return first.constraint;
 }
 
@@ -151,6 +154,14 @@ function parsed(json: string, path: Path): unknown {
     const param = dotted(path);
     throw invalidRequest(`'${param}' is a text that is no JSON. Send the schema itself.`, param);
   }
+}
+
+function tooLong({ path }: Found, numChars: number): ApiError {
+  const param = dotted(path);
+  return invalidRequest(
+    `'${param}' makes ${numChars} characters of JSON; the limit is ${CONSTRAINT_CHARS_MAX}. Shorten it.`,
+    param,
+  );
 }
 
 function twoConstraints(first: Found, second: Found): ApiError {

@@ -24,15 +24,6 @@ const FIELDS: readonly UnsupportedField[] = [
   { field: "tool_choice", neutral: ["none"], endpoints: SESSIONS },
   { field: "functions", endpoints: SESSIONS },
   { field: "function_call", neutral: ["none"], endpoints: SESSIONS },
-  // Constrained output: OpenAI's field, then vLLM's and llama.cpp's.
-  { field: "response_format", neutral: [{ type: "text" }] },
-  { field: "structured_outputs" },
-  { field: "guided_json" },
-  { field: "guided_regex" },
-  { field: "guided_choice" },
-  { field: "guided_grammar" },
-  { field: "grammar", neutral: [""] },
-  { field: "json_schema" },
   // Other media and services.
   { field: "modalities", neutral: [["text"]], endpoints: CHAT },
   { field: "audio", endpoints: CHAT },

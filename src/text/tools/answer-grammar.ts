@@ -39,15 +39,25 @@ export interface AnswerRules {
   controlId(text: string): number | null;
 }
 
-/** @returns null where nothing binds the answer @throws ApiError (400) for a strict tool that cannot be enforced */
-export function answerGrammar(rules: AnswerRules): Expression | null {
+/** Otherwise it is free, and needs no grammar. */
+export function bindsAnswer({ tools, toolChoice, constraint }: Bound): boolean {
+  return (tools.length > 0 && toolChoice !== "none") || constraint !== null;
+}
+
+interface Bound {
+  tools: readonly Tool[];
+  toolChoice: ToolChoice;
+  constraint: unknown;
+}
+
+/** Of an answer that is bound. @throws ApiError (400) for a strict tool that cannot be enforced */
+export function answerGrammar(rules: AnswerRules): Expression {
   const { tools, toolChoice, constraint } = rules;
   const mayCall = tools.length > 0 && toolChoice !== "none";
-  if (!mayCall) return constraint === null ? null : behindThoughts(rules, constraint);
   const isAuto = toolChoice === "auto";
-  if (isAuto && constraint === null) return behindThoughts(rules, freeWithCalls(rules));
-  const calls = onlyCalls(rules);
-  return behindThoughts(rules, isAuto && constraint !== null ? choice(constraint, calls) : calls);
+  if (constraint !== null && !mayCall) return behindThoughts(rules, constraint);
+  if (constraint !== null && isAuto) return behindThoughts(rules, choice(constraint, onlyCalls(rules)));
+  return behindThoughts(rules, isAuto ? freeWithCalls(rules) : onlyCalls(rules));
 }
 
 function behindThoughts({ syntax, thinking, controlId }: AnswerRules, answer: Expression): Expression {

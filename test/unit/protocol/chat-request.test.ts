@@ -170,11 +170,6 @@ test.each([[null], [5], ["text"], [[]], [true]])("a body that is %j is a 400", (
 });
 
 test.each([
-  ["response_format", { type: "json_object" }],
-  ["response_format", { type: "text", more: 1 }],
-  ["structured_outputs", { choice: ["a"] }],
-  ["guided_json", {}],
-  ["grammar", "root ::= x"],
   ["modalities", ["text", "audio"]],
   ["audio", { voice: "x" }],
   ["web_search_options", {}],

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { Tool } from "../../../src/protocol/generate.ts";
 import { AnswerReader } from "../../../src/text/answer-reader.ts";
 import { compileParts } from "../../../src/text/grammar/grammar-compiler.ts";
-import { type AnswerRules, answerGrammar } from "../../../src/text/tools/answer-grammar.ts";
+import { type AnswerRules, answerGrammar, bindsAnswer } from "../../../src/text/tools/answer-grammar.ts";
 import { TOOL_FORMATS } from "../../../src/text/tools/formats.ts";
 import { HERMES } from "../../../src/text/tools/hermes.ts";
 import type { ToolFormat } from "../../../src/text/tools/tool-format.ts";
@@ -53,7 +53,7 @@ function rulesOf(format: ToolFormat, changes: Partial<AnswerRules> = {}): Answer
 
 /** Texts that the grammar lets through, read again. */
 function drawn(rules: AnswerRules, count = 30) {
-  const grammar = compileParts(answerGrammar(rules)!, vocabulary, "tools");
+  const grammar = compileParts(answerGrammar(rules), vocabulary, "tools");
   const uniform = uniformSource(7);
   return Array.from({ length: count }, () => {
     const { text, isComplete } = sample(grammar, vocabulary, uniform, { numTokensMax: 2000, endsFrom: 60 });
@@ -112,7 +112,7 @@ describe.each(TOOL_FORMATS)("calls in the format of $name", (format) => {
 
   test("that may come are valid once they are begun", () => {
     const rules = rulesOf(format, { toolChoice: "auto" });
-    const grammar = compileParts(answerGrammar(rules)!, vocabulary, "tools");
+    const grammar = compileParts(answerGrammar(rules), vocabulary, "tools");
     const accepts = (text: string) => {
       const cursor = grammar.begin();
       return [...new TextEncoder().encode(text)].every((byte) => cursor.accept(byte)) && cursor.isComplete;
@@ -132,7 +132,7 @@ test("thoughts come first where the model has them, and are free", () => {
   const syntax = { thinking: THINKING, tools: { format: HERMES, isTemplates: true } };
   for (const thinking of ["open", "possible"] as const) {
     const rules = rulesOf(HERMES, { syntax, thinking });
-    const grammar = compileParts(answerGrammar(rules)!, vocabulary, "tools");
+    const grammar = compileParts(answerGrammar(rules), vocabulary, "tools");
     const accepts = (text: string) => {
       const cursor = grammar.begin();
       return [...new TextEncoder().encode(text)].every((byte) => cursor.accept(byte)) && cursor.isComplete;
@@ -159,14 +159,15 @@ test("markers that are control tokens are those tokens", () => {
     controlId: (text) => (text === HERMES.open ? vocabulary.controlId : null),
     toolChoice: { name: "any" },
   });
-  const cursor = compileParts(answerGrammar(rules)!, vocabulary, "tools").begin();
+  const cursor = compileParts(answerGrammar(rules), vocabulary, "tools").begin();
   expect(cursor.accept("<".charCodeAt(0))).toBe(false);
   expect(cursor.accept(vocabulary.controlId)).toBe(true);
 });
 
 test("nothing binds an answer without tools and constraint", () => {
-  expect(answerGrammar(rulesOf(HERMES, { toolChoice: "none" }))).toBeNull();
-  expect(answerGrammar(rulesOf(HERMES, { tools: [] }))).toBeNull();
+  expect(bindsAnswer(rulesOf(HERMES, { toolChoice: "none" }))).toBe(false);
+  expect(bindsAnswer(rulesOf(HERMES, { tools: [] }))).toBe(false);
+  expect(bindsAnswer(rulesOf(HERMES))).toBe(true);
 });
 
 test("a schema that cannot be enforced is refused for a strict tool, and any object for others", () => {

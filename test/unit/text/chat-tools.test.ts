@@ -18,7 +18,8 @@ const template = (source: string) =>
 const AWARE =
   "{% if tools %}<|im_start|>system\n<tool_call>{% for tool in tools %}{{ tool | tojson }}{% endfor %}<|im_end|>{% endif %}" +
   "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}" +
-  "{% for call in m.tool_calls %}[{{ call.id }} {{ call.function.name }} {{ call.function.arguments | tojson }}]{% endfor %}" +
+  "{% if m.tool_calls %}{% for call in m.tool_calls %}[{{ call.id }} {{ call.function.name }} " +
+  "{{ call.function.arguments | tojson }}]{% endfor %}{% endif %}" +
   "{% if m.tool_call_id %}({{ m.tool_call_id }}){% endif %}<|im_end|>{% endfor %}" +
   "{% if enable_thinking is defined %}{{ enable_thinking }}{% endif %}{% if effort %}{{ effort }}{% endif %}";
 
