@@ -80,10 +80,15 @@ export function decodeConstraint(body: Record<string, unknown>, bounds: JsonBoun
   const [first, second] = found;
   if (first === undefined) return null;
   if (second !== undefined) throw twoConstraints(first, second);
-  if (first.constraint.kind === "schema") bounds.check(first.constraint.schema, first.path, SCHEMA_JSON_DEPTH_MAX);
-  const numChars = JSON.stringify(first.constraint).length;
-  if (numChars > CONSTRAINT_CHARS_MAX) throw tooLong(first, numChars);
-  return first.constraint;
+  return boundedConstraint(first.constraint, first.path, bounds);
+}
+
+/** @param path where the client wrote it @throws ApiError 400 where it is too large */
+export function boundedConstraint(constraint: Constraint, path: Path, bounds: JsonBounds): Constraint {
+  if (constraint.kind === "schema") bounds.check(constraint.schema, path, SCHEMA_JSON_DEPTH_MAX);
+  const numChars = JSON.stringify(constraint).length;
+  if (numChars > CONSTRAINT_CHARS_MAX) throw tooLong(path, numChars);
+  return constraint;
 }
 
 /** Each is validated where it is found, so that the error names the field that the client wrote. */
@@ -156,7 +161,7 @@ function parsed(json: string, path: Path): unknown {
   }
 }
 
-function tooLong({ path }: Found, numChars: number): ApiError {
+function tooLong(path: Path, numChars: number): ApiError {
   const param = dotted(path);
   return invalidRequest(
     `'${param}' makes ${numChars} characters of JSON; the limit is ${CONSTRAINT_CHARS_MAX}. Shorten it.`,
