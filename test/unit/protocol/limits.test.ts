@@ -81,7 +81,11 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["TOOLS_MAX", "tools", (size) => ollama({ tools: many(size, 0).map((_, i) => tool(`f${i}`)) })],
   ["JSON_DEPTH_MAX", "format", (depth) => ollama({ format: nested(depth) })],
   ["JSON_DEPTH_MAX", "parameters.grammar.value", (depth) => tgi({ grammar: { type: "json", value: nested(depth) } })],
-  ["JSON_DEPTH_MAX", "messages.0.tool_calls.0.function.arguments", (depth) => ollama({ messages: [calls(1, nested(depth))] })],
+  [
+    "JSON_DEPTH_MAX",
+    "messages.0.tool_calls.0.function.arguments",
+    (depth) => ollama({ messages: [calls(1, nested(depth))] }),
+  ],
   ["MESSAGES_MAX", "messages", (size) => ollama({ messages: many(size, USER) })],
   ["TEXT_CHARS_MAX", "messages.0.content", (size) => ollama({ messages: [{ ...USER, content: chars(size) }] })],
   ["TEXT_CHARS_MAX", "inputs", (size) => decodeTgiRequest({ inputs: chars(size) }, "r", false)],
