@@ -53,6 +53,7 @@ export async function startBareServer(persistTo: string, variables: Record<strin
       CHAT_SESSION: object("ChatSession"),
       ENGINE_LANE: object("EngineLane"),
       SESSION_DIRECTORY: object("SessionDirectory"),
+      RESPONSE_CONVERSATION: object("ResponseConversation"),
     },
     resourcePersistencePath: persistTo,
     cf: false,

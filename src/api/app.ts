@@ -20,6 +20,7 @@ import { modelRoutes } from "./model-routes.ts";
 import { ollamaModelRoutes } from "./ollama-model-routes.ts";
 import { ollamaRoutes } from "./ollama-routes.ts";
 import { requestIdOf } from "./request-id.ts";
+import { responseRoutes } from "./response-routes.ts";
 import { addRoute } from "./routes.ts";
 import { sessionRoutes } from "./session-routes.ts";
 import { tgiRoutes } from "./tgi-routes.ts";
@@ -61,6 +62,7 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     ...healthRoutes(options),
     ...modelRoutes(named),
     ...generationRoutes(named),
+    ...responseRoutes(named),
     ...ollamaRoutes(named),
     ...ollamaModelRoutes(named),
     ...embeddingRoutes(named),

@@ -4,11 +4,14 @@ import type { Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
 import type { ModelNames } from "./model-names.ts";
 import type { ModelService, SessionService } from "./model-service.ts";
+import type { ResponseService } from "./response-service.ts";
 
 export interface ApiOptions {
   models: ModelService;
   /** null = a host without sessions: their routes do not exist. */
   sessions: SessionService | null;
+  /** Absent or null = a host that keeps no responses: each is answered and forgotten. */
+  responses?: ResponseService | null;
   clock: Clock;
   /** At least 128 random bits in [0-9A-Za-z_-], as `randomHexId` makes them. */
   randomId: () => string;

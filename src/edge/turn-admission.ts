@@ -3,6 +3,7 @@
  * the turn. The model refuses here what it must, and nothing is stored yet.
  */
 import type { SessionTurnRequest } from "../api/model-service.ts";
+import { withoutOldest } from "../protocol/conversation-cuts.ts";
 import { type ApiError, notFound } from "../protocol/errors.ts";
 import type { ChatMessage } from "../protocol/generate.ts";
 import { TRUNCATION_ANSWER_TOKENS } from "../protocol/limits.ts";
@@ -20,7 +21,7 @@ import { originPool } from "./origins/origin-pool.ts";
 import type { SessionKv } from "./session-kv.ts";
 import { cacheSalt, drawSeed, placeQuestion } from "./session-question.ts";
 import type { SessionStore } from "./session-store.ts";
-import { admitTruncated, withoutOldest } from "./truncation.ts";
+import { admitTruncated } from "./truncation.ts";
 import type { TurnLog } from "./turn-log.ts";
 import type { TurnSource } from "./turn-source.ts";
 import type { StoredTurn } from "./turn-store.ts";

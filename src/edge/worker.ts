@@ -8,11 +8,13 @@ import { consoleLog } from "../api/log.ts";
 import { parseModelNames } from "../api/model-names.ts";
 import { randomHexId } from "../api/random-id.ts";
 import type { Env } from "./env.ts";
+import { edgeResponses } from "./kept-responses.ts";
 import { edgeModels } from "./model-router.ts";
 import { edgeSessions } from "./services.ts";
 
 export { ChatSession } from "./chat-session.ts";
 export { EngineLane } from "./engine-lane.ts";
+export { ResponseConversation } from "./response-conversation.ts";
 export { SessionDirectory } from "./session-directory.ts";
 
 let api: ReturnType<typeof createApi> | null = null;
@@ -23,6 +25,7 @@ export default {
     api ??= createApi({
       models: edgeModels(env),
       sessions: edgeSessions(env),
+      responses: edgeResponses(env),
       clock: systemClock,
       randomId: randomHexId,
       log: consoleLog,

@@ -69,6 +69,16 @@ export const STOP_STRING_CHARS_MAX = 256;
 /** Compared with every sampled token. */
 export const STOP_TOKEN_IDS_MAX = 64;
 
+/** A whole vocabulary, and no model on these engines has a larger one; it becomes one mask. */
+export const ALLOWED_TOKEN_IDS_MAX = 256 * 1024;
+
+/** vLLM's `bad_words`. Each is tokenized three times when a request arrives, and compared with the end of the text at
+ * every token. */
+export const BAD_WORDS_MAX = 128;
+
+/** A word or a phrase, as stop strings are. */
+export const BAD_WORD_CHARS_MAX = 256;
+
 /** Chat `top_logprobs` (OpenAI's bound). Alternatives are looked for in the whole vocabulary at every token. */
 export const TOP_LOGPROBS_MAX = 20;
 
@@ -128,6 +138,69 @@ export const SOCKET_BUFFERED_BYTES_MAX = 1024 * 1024;
 
 /** Room that `truncation: "auto"` keeps for an answer without `max_tokens`: a paragraph or two. */
 export const TRUNCATION_ANSWER_TOKENS = 128;
+
+/** Ids of responses and of items in them: a conversation's, a response's and a number. */
+export const RESPONSE_ITEM_ID_CHARS_MAX = 128;
+
+/** `metadata` of a response (OpenAI's bounds): kept and given back, never read. */
+export const METADATA_ENTRIES_MAX = 16;
+export const METADATA_VALUE_CHARS_MAX = 512;
+
+/** `include` of a response: a choice from a list of about ten. */
+export const RESPONSE_INCLUDES_MAX = 32;
+
+/** What a response keeps of its own input: it shares a row of Durable Object storage (2 MB) with the answer. */
+export const RESPONSE_INPUT_BYTES_MAX = 1_000_000;
+
+/** Conversations whose items one response names by their ids: each is a call to another object. One is normal. */
+export const REFERENCED_CONVERSATIONS_MAX = 8;
+
+/** Responses that one goes on from, one after the other. Each adds at least a message to the prompt. */
+export const RESPONSE_CHAIN_MAX = 512;
+
+/** Characters of what an answer must match, as JSON: a session stores it with its turn, in one row. */
+export const CONSTRAINT_CHARS_MAX = 256 * 1024;
+
+/** Characters of a regular expression: the longest that libraries write into schemas (dates with leap years) have 400. */
+export const PATTERN_CHARS_MAX = 4096;
+
+/** Groups inside groups of patterns and grammars: read by functions that call themselves. */
+export const PATTERN_DEPTH_MAX = 64;
+
+/** Characters of a GBNF grammar; llama.cpp's largest example has 8,000. */
+export const GRAMMAR_CHARS_MAX = 64 * 1024;
+
+/** Values of an `enum` or of a choice, and their characters together: each character may become a place. */
+export const ENUM_VALUES_MAX = 1024;
+export const ENUM_CHARS_MAX = 16 * 1024;
+
+/** Schemas in a schema, those that references and `allOf` bring in again counted each time. */
+export const SCHEMA_NODES_MAX = 4096;
+
+/** Schemas inside schemas; read by functions that call themselves. OpenAI allows 10 levels. */
+export const SCHEMA_DEPTH_MAX = 64;
+
+/** States of a string that must match several of pattern, format and length; each is two places of the grammar. */
+export const INTERSECTION_STATES_MAX = 2048;
+
+/** Levels of the schema's JSON, its values and examples included: four for each schema. */
+export const SCHEMA_JSON_DEPTH_MAX = 256;
+
+/** Characters of a property's name; read by functions that call themselves. */
+export const SCHEMA_NAME_CHARS_MAX = 256;
+
+/** Properties of one object; OpenAI allows 5,000 in a whole schema. */
+export const SCHEMA_PROPERTIES_MAX = 512;
+
+/** Remainders that digits are tracked for: `multipleOf` without its factors of ten. */
+export const MULTIPLE_OF_MAX = 200;
+
+/** Places of a compiled grammar (about 100 bytes each): a schema of a few hundred properties has a few thousand. */
+export const GRAMMAR_NODES_MAX = 16 * 1024;
+
+/** Rules inside rules while a grammar runs, about two for each level of JSON. What would go deeper is not offered to the
+ * model, so a text always comes to its end. Each is a frame of a stack that masks are kept for. */
+export const GRAMMAR_DEPTH_MAX = 256;
 
 /** Goes into logs and back into a header. */
 export const REQUEST_ID_CHARS_MAX = 128;

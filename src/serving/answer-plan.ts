@@ -1,11 +1,15 @@
 /**
- * How the answers to a prompt are read: which of their text is thoughts, words or calls of tools. Decided once for a
- * request, from what the model was taught to write, what the request offers, and how the prompt ends.
+ * How the answers to a chat are read and bound: which of their text is thoughts, words or calls of tools, and what they may
+ * be. Decided once for a request, from what the model was taught to write, what the request offers, and how the prompt ends.
  */
-import type { GenerateRequest } from "../protocol/generate.ts";
+import type { GenerateRequest, Prompt } from "../protocol/generate.ts";
 import { AnswerReader, type AnswerReaderOptions } from "../text/answer-reader.ts";
 import { type AnswerSyntax, markersOf, thinkingOf } from "../text/answer-syntax.ts";
+import { fromConstraint } from "../text/grammar/constraint.ts";
+import { grammarCompilerOf } from "../text/grammar/grammar-compiler.ts";
+import type { TokenGrammar } from "../text/grammar/token-grammar.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { type AnswerRules, answerGrammar, bindsAnswer } from "../text/tools/answer-grammar.ts";
 import { callId } from "./call-id.ts";
 
 export interface AnswerPlan {
@@ -16,6 +20,8 @@ export interface AnswerPlan {
   markerIds: ReadonlySet<number>;
   /** What an answer with calls ends with. OpenAI says "stop" where the request named the tool. */
   callsReason: "stop" | "tool_calls";
+  /** Binds the whole answer, the request's own constraint included; null = nothing does. */
+  grammar: TokenGrammar | null;
 }
 
 /** A plan for one choice. */
@@ -27,22 +33,30 @@ export interface Reading {
 }
 
 export class AnswerPlans {
+  readonly #tokenizer: Tokenizer;
   readonly #syntax: AnswerSyntax | null;
-  readonly #markerIds: ReadonlySet<number>;
+  readonly #markers: ReadonlyMap<string, number>;
 
   constructor(tokenizer: Tokenizer, syntax: AnswerSyntax | null) {
+    this.#tokenizer = tokenizer;
     this.#syntax = syntax;
-    this.#markerIds = new Set(syntax === null ? [] : markersOf(syntax).flatMap((text) => controlId(tokenizer, text)));
+    this.#markers = new Map(
+      (syntax === null ? [] : markersOf(syntax)).flatMap((text) => controlToken(tokenizer, text)),
+    );
   }
 
-  /** @param text of the encoded prompt @returns null where all of an answer is words */
-  of({ prompts, toolChoice }: GenerateRequest, promptIndex: number, text: string): AnswerPlan | null {
-    const prompt = prompts[promptIndex];
+  /**
+   * @param text of the encoded prompt
+   * @returns null where all of an answer is words
+   * @throws ApiError (400) for a strict tool, or a constraint, that cannot be enforced
+   */
+  of(request: GenerateRequest, promptIndex: number, text: string): AnswerPlan | null {
+    const prompt = request.prompts[promptIndex];
     if (this.#syntax === null || prompt?.kind !== "chat") return null;
     const { tools = [] } = prompt;
     const thinking = thinkingOf(this.#syntax, text);
     const mayThink = thinking === "open" || thinking === "possible";
-    const mayCall = tools.length > 0 && toolChoice !== "none";
+    const mayCall = tools.length > 0 && request.toolChoice !== "none";
     if (!mayThink && !mayCall) return null;
     const names = new Set(tools.map(({ name }) => name));
     return {
@@ -52,9 +66,32 @@ export class AnswerPlans {
         tools: mayCall ? { format: this.#syntax.tools.format, names } : null,
       },
       isThinker: mayThink,
-      markerIds: this.#markerIds,
-      callsReason: typeof toolChoice === "object" ? "stop" : "tool_calls",
+      markerIds: new Set(this.#markers.values()),
+      callsReason: typeof request.toolChoice === "object" ? "stop" : "tool_calls",
+      grammar: this.#grammarOf(request, prompt, thinking, this.#syntax),
     };
+  }
+
+  #grammarOf(
+    { constraint, toolChoice, parallelToolCalls }: GenerateRequest,
+    { tools = [] }: Extract<Prompt, { kind: "chat" }>,
+    thinking: AnswerRules["thinking"],
+    syntax: AnswerSyntax,
+  ): TokenGrammar | null {
+    const bound = { tools, toolChoice, parallelToolCalls, constraint, thinking };
+    if (!bindsAnswer(bound)) return null;
+    const make = () =>
+      answerGrammar({
+        ...bound,
+        syntax,
+        constraint: constraint === null ? null : fromConstraint(constraint, "response_format"),
+        controlId: (marker) => this.#markers.get(marker) ?? null,
+      });
+    return grammarCompilerOf(this.#tokenizer).compileKeptParts(
+      bound,
+      make,
+      tools.length > 0 ? "tools" : "response_format",
+    );
   }
 }
 
@@ -74,7 +111,7 @@ export function readingOf(
 }
 
 /** None where the text is made of ordinary tokens. */
-function controlId(tokenizer: Tokenizer, text: string): number[] {
-  const ids = tokenizer.encode(text, { addSpecialTokens: false, parseSpecial: true, continues: true });
-  return ids.length === 1 && tokenizer.isControl(ids[0]!) ? ids : [];
+function controlToken(tokenizer: Tokenizer, text: string): [string, number][] {
+  const [id, more] = tokenizer.encode(text, { addSpecialTokens: false, parseSpecial: true, continues: true });
+  return id !== undefined && more === undefined && tokenizer.isControl(id) ? [[text, id]] : [];
 }

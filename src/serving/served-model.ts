@@ -15,6 +15,7 @@ import type { KvSink, SaveProgress } from "./kv-archive.ts";
 import type { EngineStats, GenerateOptions, LanguageModel } from "./language-model.ts";
 import { checkTokenId, type EncodeChat, PromptEncoder } from "./prompt-encoder.ts";
 import { randomLanes, seedLanes } from "./rng-key.ts";
+import { tokenRulesOf } from "./token-rules.ts";
 
 export interface LanguageModelOptions {
   id: string;
@@ -107,6 +108,7 @@ class EngineLanguageModel implements ServedModel {
       throw unsupportedParameter("tool_choice", ["auto", "none"]);
     }
     if (request.beams !== null) checkBeamWidth(request.beams.width, this.#beamRoom);
+    const rules = tokenRulesOf(request, this.#options.tokenizer, vocabSize);
     const prompts = request.prompts.map((prompt) => this.#prompts.encode(prompt, options?.transcript));
     const { seed } = request.sampling;
     const adapter = 1 + (this.#options.adapters?.indexOf(request.model) ?? -1);
@@ -116,6 +118,7 @@ class EngineLanguageModel implements ServedModel {
       request,
       prompts,
       plans: prompts.map((prompt, i) => this.#plans.of(request, i, prompt.text)),
+      rules,
       generatedTokens: options?.generatedTokens ?? [],
       keepsEvents: options?.keepsEvents ?? false,
       archive: options?.archive,

@@ -9,6 +9,7 @@ import type { Prompt } from "../generate.ts";
 import { CHOICES_PER_PROMPT_MAX, MODEL_NAME_CHARS_MAX, TOP_LOGPROBS_MAX } from "../limits.ts";
 import type { WireRequest } from "../wire-request.ts";
 import { beamShape, beamsOf } from "./beam-fields.ts";
+import { constraintShape, decodeConstraint } from "./constraint-fields.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
 import { JsonBounds } from "./json-bounds.ts";
 import { decodeMessages, messageSchema } from "./messages.ts";
@@ -40,6 +41,7 @@ export const chatRequestSchema = chatFieldsSchema.extend({
   messages: z.array(messageSchema).min(1),
   ...toolShape,
   ...templateShape,
+  ...constraintShape,
 });
 
 export function decodeChatRequest(body: unknown, requestId: string): WireRequest {
@@ -60,6 +62,7 @@ export function decodeChatRequest(body: unknown, requestId: string): WireRequest
       n,
       beams,
       ...generationOf(fields, null),
+      constraint: decodeConstraint(raw, bounds),
       toolChoice: use.toolChoice,
       parallelToolCalls: use.parallelToolCalls,
       logprobs: chatLogprobsOf(fields),

@@ -14,7 +14,9 @@ import {
 } from "../limits.ts";
 import type { WireRequest } from "../wire-request.ts";
 import { beamShape, beamsOf } from "./beam-fields.ts";
+import { constraintShape, decodeConstraint } from "./constraint-fields.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
+import { JsonBounds } from "./json-bounds.ts";
 import { decodePrompts, promptsSchema } from "./prompts.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 import { validate, validateObject } from "./validate.ts";
@@ -32,7 +34,10 @@ const completionFieldsSchema = z.object({
 });
 
 /** The whole body, for documentation. */
-export const completionRequestSchema = completionFieldsSchema.extend({ prompt: promptsSchema(PROMPTS_MAX) });
+export const completionRequestSchema = completionFieldsSchema.extend({
+  prompt: promptsSchema(PROMPTS_MAX),
+  ...constraintShape,
+});
 
 export function decodeCompletionRequest(body: unknown, requestId: string): WireRequest {
   const raw = validateObject(body);
@@ -51,6 +56,7 @@ export function decodeCompletionRequest(body: unknown, requestId: string): WireR
       n,
       beams,
       ...generationOf(fields, COMPLETION_MAX_TOKENS_DEFAULT),
+      constraint: decodeConstraint(raw, new JsonBounds()),
       logprobs: fields.logprobs ?? null,
       echo: fields.echo ?? false,
     },

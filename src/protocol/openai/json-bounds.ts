@@ -11,13 +11,13 @@ export class JsonBounds {
   #numLeft = JSON_VALUES_MAX;
 
   /** Without recursion. @throws ApiError 400 where `value` is too deep, or one value too many */
-  check(value: unknown, path: readonly PropertyKey[]): void {
+  check(value: unknown, path: readonly PropertyKey[], depthMax = JSON_DEPTH_MAX): void {
     let level: unknown[] = value == null ? [] : [value];
     for (let depth = 0; level.length > 0; depth++) {
       this.#numLeft -= level.length;
       if (this.#numLeft < 0) throw tooMany(path);
       const inner = level.filter((one) => typeof one === "object" && one !== null);
-      if (inner.length > 0 && depth === JSON_DEPTH_MAX) throw tooDeep(path);
+      if (inner.length > 0 && depth === depthMax) throw tooDeep(path, depthMax);
       level = [];
       for (const one of inner) {
         const values = Object.values(one as object);
@@ -28,9 +28,9 @@ export class JsonBounds {
   }
 }
 
-function tooDeep(path: readonly PropertyKey[]): ApiError {
+function tooDeep(path: readonly PropertyKey[], depthMax: number): ApiError {
   const param = dotted(path);
-  return invalidRequest(`'${param}' is nested more than ${JSON_DEPTH_MAX} levels deep. Flatten it.`, param);
+  return invalidRequest(`'${param}' is nested more than ${depthMax} levels deep. Flatten it.`, param);
 }
 
 function tooMany(path: readonly PropertyKey[]): ApiError {

@@ -6,7 +6,7 @@
  */
 import { type RefusedField, refuseFields } from "../refused-fields.ts";
 
-export type Endpoint = "chat" | "completions" | "sessions";
+export type Endpoint = "chat" | "completions" | "sessions" | "responses";
 
 interface UnsupportedField extends RefusedField {
   endpoints?: readonly Endpoint[];
@@ -15,6 +15,8 @@ interface UnsupportedField extends RefusedField {
 const CHAT: readonly Endpoint[] = ["chat", "sessions"];
 const SESSIONS: readonly Endpoint[] = ["sessions"];
 const TEXT: readonly Endpoint[] = ["completions"];
+const ONE_ANSWER: readonly Endpoint[] = ["sessions", "responses"];
+const RESPONSES: readonly Endpoint[] = ["responses"];
 
 const FIELDS: readonly UnsupportedField[] = [
   // A session's history has no calls and results.
@@ -22,41 +24,35 @@ const FIELDS: readonly UnsupportedField[] = [
   { field: "tool_choice", neutral: ["none"], endpoints: SESSIONS },
   { field: "functions", endpoints: SESSIONS },
   { field: "function_call", neutral: ["none"], endpoints: SESSIONS },
-  // Constrained output: OpenAI's field, then vLLM's and llama.cpp's.
-  { field: "response_format", neutral: [{ type: "text" }] },
-  { field: "structured_outputs" },
-  { field: "guided_json" },
-  { field: "guided_regex" },
-  { field: "guided_choice" },
-  { field: "guided_grammar" },
-  { field: "grammar", neutral: [""] },
-  { field: "json_schema" },
   // Other media and services.
   { field: "modalities", neutral: [["text"]], endpoints: CHAT },
   { field: "audio", endpoints: CHAT },
   { field: "web_search_options", endpoints: CHAT },
   { field: "store", neutral: [false], endpoints: CHAT },
+  // Services of OpenAI's that a response may ask for.
+  { field: "text", neutral: [{}, { format: { type: "text" } }], endpoints: RESPONSES },
+  { field: "background", neutral: [false], endpoints: RESPONSES },
+  { field: "conversation", endpoints: RESPONSES },
+  { field: "prompt", endpoints: RESPONSES },
+  { field: "context_management", endpoints: RESPONSES },
   // Search among candidates.
-  { field: "use_beam_search", neutral: [false], endpoints: SESSIONS },
-  { field: "best_of", neutral: [1], endpoints: SESSIONS },
+  { field: "use_beam_search", neutral: [false], endpoints: ONE_ANSWER },
+  { field: "best_of", neutral: [1], endpoints: ONE_ANSWER },
   // What may be sampled, and when it ends.
-  { field: "min_tokens", neutral: [0] },
-  { field: "allowed_token_ids" },
-  { field: "bad_words", neutral: [[]] },
   { field: "logits_processors", neutral: [[]] },
   { field: "include_stop_str_in_output", neutral: [false] },
   { field: "skip_special_tokens", neutral: [true] },
   // The prompt.
   { field: "suffix", neutral: [""], endpoints: TEXT },
   { field: "echo", neutral: [false], endpoints: CHAT },
-  { field: "n", neutral: [1], endpoints: SESSIONS },
+  { field: "n", neutral: [1], endpoints: ONE_ANSWER },
   { field: "prompt_logprobs" },
   { field: "truncate_prompt_tokens" },
   { field: "add_special_tokens", neutral: [false], endpoints: CHAT },
   { field: "add_special_tokens", neutral: [true], endpoints: TEXT },
   // A chat's go together, which its decoder checks.
-  { field: "add_generation_prompt", neutral: [true], endpoints: SESSIONS },
-  { field: "continue_final_message", neutral: [false], endpoints: SESSIONS },
+  { field: "add_generation_prompt", neutral: [true], endpoints: ONE_ANSWER },
+  { field: "continue_final_message", neutral: [false], endpoints: ONE_ANSWER },
   { field: "chat_template", endpoints: CHAT },
   { field: "chat_template_kwargs", neutral: [{}], endpoints: SESSIONS },
   { field: "documents", neutral: [[]], endpoints: SESSIONS },

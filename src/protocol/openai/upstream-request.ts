@@ -6,7 +6,8 @@
  * refuse unknown fields only where the client sent it. The answer is always streamed.
  */
 import { unsupportedParameter } from "../errors.ts";
-import type { GenerateRequest, Prompt } from "../generate.ts";
+import type { Constraint, GenerateRequest, Prompt } from "../generate.ts";
+import { chatMessageBody, toolBodies } from "./upstream-tools.ts";
 
 export interface UpstreamRequestOptions {
   /** The model's name at the upstream. */
@@ -27,12 +28,8 @@ export function encodeUpstreamRequest(request: GenerateRequest, options: Upstrea
   const shared = { model: options.model, ...generationFields(request, options), ...STREAM };
   const [first] = request.prompts;
   if (first?.kind === "chat") {
-    const messages = first.messages.map(({ role, content, name }) => ({
-      role,
-      content,
-      ...(name !== undefined && { name }),
-    }));
-    const body = { ...shared, messages, ...chatLogprobFields(request.logprobs) };
+    const messages = first.messages.map(chatMessageBody);
+    const body = { ...shared, messages, ...toolBodies(request, first), ...chatLogprobFields(request.logprobs) };
     return {
       path: "chat/completions",
       body: options.answerSoFar === null ? body : continued(body, options.answerSoFar),
@@ -72,10 +69,32 @@ function generationFields(request: GenerateRequest, { knowsCacheSalt }: Upstream
     ...(stopStrings.length > 0 && { stop: stopStrings }),
     ...(stopTokenIds.length > 0 && { stop_token_ids: stopTokenIds }),
     ...(request.ignoreEos && { ignore_eos: true }),
+    ...(request.minTokens !== 0 && { min_tokens: request.minTokens }),
+    ...(request.allowedTokenIds !== null && { allowed_token_ids: request.allowedTokenIds }),
+    ...(request.badWords.length > 0 && { bad_words: request.badWords }),
+    ...(request.constraint !== null && constraintFields(request.constraint)),
     ...(request.priority !== 0 && { priority: request.priority }),
     ...(n > 1 && { n }),
     ...(knowsCacheSalt && request.cacheSalt !== "" && { cache_salt: request.cacheSalt }),
   };
+}
+
+/** OpenAI's field where it has one, else vLLM's. */
+function constraintFields(constraint: Constraint): object {
+  switch (constraint.kind) {
+    case "json":
+      return { response_format: { type: "json_object" } };
+    case "schema": {
+      const { schema } = constraint;
+      return { response_format: { type: "json_schema", json_schema: { name: "answer", schema, strict: true } } };
+    }
+    case "regex":
+      return { structured_outputs: { regex: constraint.pattern } };
+    case "choice":
+      return { structured_outputs: { choice: constraint.choices } };
+    case "grammar":
+      return { structured_outputs: { grammar: constraint.text } };
+  }
 }
 
 function continued(body: { messages: object[] }, answerSoFar: string) {

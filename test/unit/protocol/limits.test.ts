@@ -7,6 +7,7 @@ import { decodeChatRequest } from "../../../src/protocol/openai/chat-request.ts"
 import { decodeCompletionRequest } from "../../../src/protocol/openai/completion-request.ts";
 import { decodeEmbeddings } from "../../../src/protocol/openai/embeddings.ts";
 import { decodeDetokenize, decodeTokenize } from "../../../src/protocol/openai/tokenize.ts";
+import { decodeResponseRequest } from "../../../src/protocol/responses/request.ts";
 import { decodeSessionInit } from "../../../src/protocol/sessions.ts";
 import { decodeTgiRequest } from "../../../src/protocol/tgi/generate-request.ts";
 import { caught } from "./caught.ts";
@@ -15,6 +16,7 @@ const limits: Record<keyof typeof bounds, number> = { ...bounds };
 const USER = { role: "user", content: "hi" };
 const chat = (fields: object) => decodeChatRequest({ model: "m", messages: [USER], ...fields }, "r");
 const text = (fields: object) => decodeCompletionRequest({ model: "m", prompt: "hi", ...fields }, "r");
+const response = (fields: object) => decodeResponseRequest({ model: "m", input: "hi", ...fields }, "r");
 const many = <T>(num: number, one: T): T[] => new Array(num).fill(one);
 const chars = (num: number) => "x".repeat(num);
 const biases = (num: number) => Object.fromEntries(many(num, 0).map((_, id) => [String(id), 1]));
@@ -59,6 +61,9 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["STOP_STRING_CHARS_MAX", "stop", (size) => chat({ stop: chars(size) })],
   ["STOP_STRING_CHARS_MAX", "stop.0", (size) => chat({ stop: [chars(size)] })],
   ["STOP_TOKEN_IDS_MAX", "stop_token_ids", (size) => chat({ stop_token_ids: many(size, 1) })],
+  ["ALLOWED_TOKEN_IDS_MAX", "allowed_token_ids", (size) => chat({ allowed_token_ids: many(size, 1) })],
+  ["BAD_WORDS_MAX", "bad_words", (size) => chat({ bad_words: many(size, "a") })],
+  ["BAD_WORD_CHARS_MAX", "bad_words.0", (size) => chat({ bad_words: [chars(size)] })],
   ["TOP_LOGPROBS_MAX", "top_logprobs", (top_logprobs) => chat({ logprobs: true, top_logprobs })],
   ["COMPLETION_LOGPROBS_MAX", "logprobs", (logprobs) => text({ logprobs })],
   ["LOGIT_BIAS_ENTRIES_MAX", "logit_bias", (size) => chat({ logit_bias: biases(size) })],
@@ -74,6 +79,27 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["IDENTIFIER_CHARS_MAX", "cache_salt", (size) => chat({ cache_salt: chars(size) })],
   ["IDENTIFIER_CHARS_MAX", "prompt_cache_key", (size) => chat({ prompt_cache_key: chars(size) })],
   ["IDENTIFIER_CHARS_MAX", "messages.0.name", (size) => chat({ messages: [{ ...USER, name: chars(size) }] })],
+  ["MESSAGES_MAX", "input", (size) => response({ input: many(size, USER) })],
+  ["TEXT_CHARS_MAX", "input", (size) => response({ input: chars(size) })],
+  ["TEXT_CHARS_MAX", "instructions", (size) => response({ instructions: chars(size) })],
+  ["RESPONSE_INCLUDES_MAX", "include", (size) => response({ include: many(size, "a") })],
+  ["RESPONSE_ITEM_ID_CHARS_MAX", "input.0.id", (size) => response({ input: [{ id: chars(size) }] })],
+  [
+    "METADATA_ENTRIES_MAX",
+    "metadata",
+    (size) => response({ metadata: Object.fromEntries(many(size, 0).map((_, i) => [`k${i}`, ""])) }),
+  ],
+  [
+    "TOOLS_MAX",
+    "tools",
+    (size) => response({ tools: many(size, 0).map((_, i) => ({ type: "function", name: `f${i}` })) }),
+  ],
+  [
+    "JSON_DEPTH_MAX",
+    "tools.0.parameters",
+    (depth) => response({ tools: [{ type: "function", name: "f", parameters: nested(depth) }] }),
+  ],
+  ["METADATA_VALUE_CHARS_MAX", "metadata.a", (size) => response({ metadata: { a: chars(size) } })],
   ["EMBEDDING_INPUTS_MAX", "input", (size) => embeddings({ input: many(size, "a") })],
   ["EMBEDDING_INPUTS_MAX", "input", (size) => decodeOllamaEmbed({ model: "m", input: many(size, "a") }, "r")],
   ["EMBEDDING_DIMENSIONS_MAX", "dimensions", (dimensions) => embeddings({ dimensions })],
@@ -112,6 +138,7 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["JSON_VALUES_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: { a: many(size - 2, 1) } })],
   ["TEMPLATE_ARGUMENTS_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: biases(size) })],
   ["DOCUMENTS_MAX", "documents", (size) => chat({ documents: many(size, {}) })],
+  ["CONSTRAINT_CHARS_MAX", "json_schema", (size) => chat({ json_schema: { a: chars(size - 37) } })],
   ["TITLE_CHARS_MAX", "title", (size) => decodeSessionInit({ title: chars(size) })],
 ];
 
@@ -132,6 +159,26 @@ test("every bound has a case, here or where it is enforced", () => {
     "SESSION_SOCKETS_MAX",
     "SOCKET_BUFFERED_BYTES_MAX",
     "TRUNCATION_ANSWER_TOKENS",
+    // test/unit/api/responses.test.ts
+    "RESPONSE_INPUT_BYTES_MAX",
+    "REFERENCED_CONVERSATIONS_MAX",
+    // test/edge/responses.test.ts
+    "RESPONSE_CHAIN_MAX",
+    // test/unit/text/grammar/limits.test.ts
+    "PATTERN_CHARS_MAX",
+    "PATTERN_DEPTH_MAX",
+    "GRAMMAR_CHARS_MAX",
+    "GRAMMAR_NODES_MAX",
+    "GRAMMAR_DEPTH_MAX",
+    "ENUM_VALUES_MAX",
+    "ENUM_CHARS_MAX",
+    "SCHEMA_NODES_MAX",
+    "SCHEMA_DEPTH_MAX",
+    "SCHEMA_JSON_DEPTH_MAX",
+    "SCHEMA_NAME_CHARS_MAX",
+    "SCHEMA_PROPERTIES_MAX",
+    "MULTIPLE_OF_MAX",
+    "INTERSECTION_STATES_MAX",
   ];
   expect(new Set([...CASES.map(([name]) => name), ...elsewhere])).toEqual(new Set(Object.keys(limits)));
 });

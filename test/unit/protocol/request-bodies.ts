@@ -25,12 +25,28 @@ const message = fc.record(
   { requiredKeys: [] },
 );
 
+const parts = fc.array(fc.record({ type: fc.oneof(fc.constantFrom("input_text", "refusal"), value), text: texts }));
+const item = fc.record(
+  {
+    type: fc.oneof(fc.constantFrom("message", "function_call", "function_call_output", "reasoning", undefined), value),
+    role: fc.oneof(fc.constantFrom("user", "assistant", "developer"), value),
+    content: fc.oneof(fc.string(), parts, value),
+    call_id: fc.oneof(fc.constantFrom("a", "b"), value),
+    name: fc.oneof(fc.constant("f"), value),
+    arguments: fc.oneof(fc.constant("{}"), value),
+    output: fc.oneof(fc.string(), parts, value),
+    id: fc.oneof(fc.string(), value),
+  },
+  { requiredKeys: [] },
+);
+
 /** Fields with values that are often good, so that deeper checks are reached, too. */
 const FIELDS: Record<string, fc.Arbitrary<unknown>> = {
   model: fc.oneof({ weight: 9, arbitrary: fc.constant("m") }, value),
   messages: fc.oneof({ weight: 3, arbitrary: fc.array(message, { maxLength: 3 }) }, value),
   prompt: fc.oneof(fc.string(), fc.array(fc.string()), fc.array(fc.nat()), fc.array(fc.array(fc.nat())), value),
   content: fc.oneof(fc.string(), value),
+  input: fc.oneof({ weight: 3, arbitrary: fc.array(item, { maxLength: 3 }) }, fc.string(), value),
   n: fc.oneof(fc.integer({ min: 1, max: 4 }), value),
   stop: fc.oneof(fc.string(), fc.array(fc.string()), value),
   logit_bias: fc.oneof(fc.dictionary(fc.nat().map(String), fc.integer({ min: -120, max: 120 })), value),
@@ -46,6 +62,7 @@ const FIELDS: Record<string, fc.Arbitrary<unknown>> = {
     ["top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "seed", "max_tokens", "echo", "best_of"]
       .concat("stop_token_ids", "ignore_eos", "user", "prompt_cache_key", "cache_salt", "max_completion_tokens")
       .concat("tools", "tool_choice", "response_format", "suffix", "modalities", "title", "system", "__proto__", "junk")
+      .concat("instructions", "max_output_tokens", "include", "metadata", "store", "previous_response_id", "text")
       .map((name) => [name, value]),
   ),
 };
@@ -58,6 +75,7 @@ export const requestBodies: fc.Arbitrary<object> = CHOSEN.chain((names) =>
     messages: [{ role: "user", content: "hi" }],
     prompt: "hi",
     content: "hi",
+    input: "hi",
     ...fields,
   })),
 );
