@@ -3,12 +3,13 @@ import type { EmbedRequest } from "../protocol/embed.ts";
 import {
   decodeOllamaEmbed,
   decodeOllamaEmbeddings,
-  ollamaEmbedBody,
   ollamaEmbeddingsBody,
+  ollamaEmbedPieces,
 } from "../protocol/ollama/embed.ts";
-import { decodeEmbeddings, embeddingsBody } from "../protocol/openai/embeddings.ts";
+import { decodeEmbeddings, embeddingsPieces } from "../protocol/openai/embeddings.ts";
 import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
 import { readJsonBody } from "./json-body.ts";
+import { piecesResponse } from "./pieces-response.ts";
 import type { Route } from "./routes.ts";
 import { embedRoutingKey } from "./routing-key.ts";
 
@@ -18,14 +19,14 @@ export function embeddingRoutes(options: ApiOptions): Route[] {
 
   const openai: ApiHandler = async (context) => {
     const asked = decodeEmbeddings(await readJsonBody(context.req.raw), context.get("requestId"));
-    return Response.json(embeddingsBody(await embed(context, asked.embed), asked.format));
+    return piecesResponse(embeddingsPieces(await embed(context, asked.embed), asked.format));
   };
 
   const ollama: ApiHandler = async (context) => {
     const startedAtMs = options.clock.nowMs();
     const request = decodeOllamaEmbed(await readJsonBody(context.req.raw), context.get("requestId"));
     const embeddings = await embed(context, request);
-    return Response.json(ollamaEmbedBody(embeddings, request.model, options.clock.nowMs() - startedAtMs));
+    return piecesResponse(ollamaEmbedPieces(embeddings, request.model, options.clock.nowMs() - startedAtMs));
   };
 
   const older: ApiHandler = async (context) => {

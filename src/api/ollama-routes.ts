@@ -13,6 +13,7 @@ import {
 import { decodeOllamaChat } from "../protocol/ollama/chat-request.ts";
 import { decodeOllamaGenerate } from "../protocol/ollama/generate-request.ts";
 import type { OllamaRequest } from "../protocol/ollama/request-fields.ts";
+import { PLAIN_REQUEST } from "../protocol/plain-request.ts";
 import { encodedResponse, markFallback } from "./answer-response.ts";
 import { collectAnswer } from "./collect-answer.ts";
 import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
@@ -73,33 +74,7 @@ async function warm(context: ApiContext, { models }: ApiOptions, model: string):
   await collectAnswer(events, 1, signal);
 }
 
-const WARM_UP = {
-  prompts: [{ kind: "text" as const, text: "Hi" }],
-  n: 1,
-  beams: null,
-  sampling: {
-    temperature: 0,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    logitBias: [],
-    seed: null,
-  },
-  maxTokens: 1,
-  stopStrings: [],
-  stopTokenIds: [],
-  ignoreEos: false,
-  constraint: null,
-  toolChoice: "none" as const,
-  parallelToolCalls: true,
-  logprobs: null,
-  echo: false,
-  cacheSalt: "",
-  priority: 0,
-};
+const WARM_UP = { ...PLAIN_REQUEST, prompts: [{ kind: "text" as const, text: "Hi" }], maxTokens: 1 };
 
 function frameOf({ clock }: ApiOptions, model: string): OllamaFrame {
   return { model, createdAt: new Date(clock.nowMs()).toISOString() };

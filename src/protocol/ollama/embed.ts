@@ -4,6 +4,7 @@
  */
 import * as z from "zod";
 import type { Embeddings, EmbedRequest } from "../embed.ts";
+import { jsonPieces } from "../json-pieces.ts";
 import { lazily } from "../lazily.ts";
 import { EMBEDDING_DIMENSIONS_MAX, EMBEDDING_INPUTS_MAX, TEXT_CHARS_MAX } from "../limits.ts";
 import { checkCount, validate, validateObject } from "../openai/validate.ts";
@@ -41,15 +42,18 @@ export function decodeOllamaEmbeddings(body: unknown, requestId: string): EmbedR
   return embedRequest(requestId, model, [prompt], null, true);
 }
 
-/** @param model as the client called it */
-export function ollamaEmbedBody({ vectors, promptTokens }: Embeddings, model: string, tookMs: number) {
-  return {
-    model,
-    embeddings: vectors.map((vector) => [...vector]),
-    total_duration: nanoseconds(tookMs),
-    load_duration: 0,
-    prompt_eval_count: promptTokens,
-  };
+/**
+ * The body's text in pieces, one for each vector.
+ *
+ * @param model as the client called it
+ */
+export function ollamaEmbedPieces({ vectors, promptTokens }: Embeddings, model: string, tookMs: number) {
+  const counters = { total_duration: nanoseconds(tookMs), load_duration: 0, prompt_eval_count: promptTokens };
+  return jsonPieces({ model, ...counters }, "embeddings", lists(vectors));
+}
+
+function* lists(vectors: readonly Float32Array[]) {
+  for (const vector of vectors) yield [...vector];
 }
 
 export function ollamaEmbeddingsBody({ vectors }: Embeddings) {

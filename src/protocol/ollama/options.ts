@@ -20,6 +20,7 @@ import {
   TOKEN_ID_MAX,
 } from "../limits.ts";
 import { checkCount, validate, validateObject } from "../openai/validate.ts";
+import { PLAIN_REQUEST } from "../plain-request.ts";
 import { type RefusedField, refuseFields } from "../refused-fields.ts";
 
 export const optionsSchema = lazily(() => {
@@ -79,6 +80,7 @@ function samplingOf(options: z.infer<ReturnType<typeof optionsSchema>>): Samplin
     );
   }
   return {
+    ...PLAIN_REQUEST.sampling,
     temperature: options.temperature ?? DEFAULTS.temperature,
     topK: Math.max(options.top_k ?? DEFAULTS.topK, 0),
     topP: options.top_p ?? DEFAULTS.topP,
@@ -86,7 +88,6 @@ function samplingOf(options: z.infer<ReturnType<typeof optionsSchema>>): Samplin
     repetitionPenalty,
     presencePenalty: options.presence_penalty ?? 0,
     frequencyPenalty: options.frequency_penalty ?? 0,
-    logitBias: [],
     seed: seed == null || seed === -1 ? null : seed,
   };
 }

@@ -5,6 +5,7 @@ import type { GenerateRequest, Prompt } from "../generate.ts";
 import { lazily } from "../lazily.ts";
 import { MODEL_NAME_CHARS_MAX, TOP_LOGPROBS_MAX } from "../limits.ts";
 import type { JsonBounds } from "../openai/json-bounds.ts";
+import { PLAIN_REQUEST } from "../plain-request.ts";
 import { decodeFormat } from "./format.ts";
 import { unloads } from "./keep-alive.ts";
 import { decodeOptions } from "./options.ts";
@@ -59,21 +60,14 @@ export function ollamaRequest(
   return {
     ...shared,
     generate: {
+      ...PLAIN_REQUEST,
+      ...sampled,
       requestId,
       model,
       prompts: [prompt],
-      n: 1,
-      beams: null,
-      ...sampled,
-      stopTokenIds: [],
-      ignoreEos: false,
       constraint,
       toolChoice: prompt.kind === "chat" && prompt.tools !== undefined ? "auto" : "none",
-      parallelToolCalls: true,
       logprobs,
-      echo: false,
-      cacheSalt: "",
-      priority: 0,
     },
   };
 }

@@ -8,6 +8,7 @@
 import * as z from "zod";
 import type { Embeddings, EmbedRequest } from "../embed.ts";
 import { base64Floats } from "../float-bytes.ts";
+import { jsonPieces } from "../json-pieces.ts";
 import { lazily } from "../lazily.ts";
 import {
   EMBEDDING_DIMENSIONS_MAX,
@@ -53,12 +54,14 @@ export function decodeEmbeddings(body: unknown, requestId: string): { embed: Emb
   };
 }
 
-export function embeddingsBody({ model, vectors, promptTokens }: Embeddings, format: EncodingFormat) {
-  const written = (vector: Float32Array) => (format === "base64" ? base64Floats(vector) : [...vector]);
-  return {
-    object: "list" as const,
-    data: vectors.map((vector, index) => ({ object: "embedding" as const, index, embedding: written(vector) })),
-    model,
-    usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
-  };
+/** The body's text in pieces, one for each vector. */
+export function embeddingsPieces({ model, vectors, promptTokens }: Embeddings, format: EncodingFormat) {
+  const usage = { prompt_tokens: promptTokens, total_tokens: promptTokens };
+  return jsonPieces({ object: "list", model, usage }, "data", entries(vectors, format));
+}
+
+function* entries(vectors: readonly Float32Array[], format: EncodingFormat) {
+  for (const [index, vector] of vectors.entries()) {
+    yield { object: "embedding", index, embedding: format === "base64" ? base64Floats(vector) : [...vector] };
+  }
 }

@@ -23,6 +23,7 @@ import {
 } from "../limits.ts";
 import { JsonBounds } from "../openai/json-bounds.ts";
 import { checkCount, quote, validate, validateObject } from "../openai/validate.ts";
+import { PLAIN_REQUEST } from "../plain-request.ts";
 import { type RefusedField, refuseFields } from "../refused-fields.ts";
 import type { TgiFrame } from "./answer.ts";
 
@@ -95,23 +96,16 @@ export function decodeTgiRequest(body: unknown, requestId: string, stream: boole
   return {
     model: parameters.adapter_id ?? model ?? null,
     generate: {
+      ...PLAIN_REQUEST,
       requestId,
       prompts: [{ kind: "text", text: inputs }],
-      n: 1,
-      beams: null,
       sampling: samplingOf(parameters),
       maxTokens: parameters.max_new_tokens ?? null,
       stopStrings: parameters.stop ?? [],
-      stopTokenIds: [],
-      ignoreEos: false,
       constraint: constraintOf(parameters.grammar),
-      toolChoice: "none",
-      parallelToolCalls: true,
       // A stream is one of tokens, each with its logprob.
       logprobs: isStream || wantsDetails ? (parameters.top_n_tokens ?? 0) : null,
       echo: wantsPrompt,
-      cacheSalt: "",
-      priority: 0,
     },
     stream: isStream,
     frame: {
@@ -140,14 +134,12 @@ function samplingOf(parameters: Parameters): SamplingParams {
   const shapes = (temperature ?? 1) !== 1 || top_k != null || (top_p ?? 1) < 1;
   const draws = parameters.do_sample === true || shapes;
   return {
+    ...PLAIN_REQUEST.sampling,
     temperature: draws ? (temperature ?? 1) : 0,
     topK: top_k ?? 0,
     topP: top_p ?? 1,
-    minP: 0,
     repetitionPenalty: parameters.repetition_penalty ?? 1,
-    presencePenalty: 0,
     frequencyPenalty: parameters.frequency_penalty ?? 0,
-    logitBias: [],
     seed: parameters.seed ?? null,
   };
 }
