@@ -17,8 +17,8 @@ import {
   TEXT_CHARS_MAX,
   TOP_LOGPROBS_MAX,
 } from "../limits.ts";
-import { checkFieldCounts, generationOf, generationShape } from "../openai/generation-fields.ts";
 import { boundedConstraint, decodeConstraint } from "../openai/constraint-fields.ts";
+import { checkFieldCounts, generationOf, generationShape } from "../openai/generation-fields.ts";
 import { JsonBounds } from "../openai/json-bounds.ts";
 import { decodeTemplateArguments, templateShape } from "../openai/template-fields.ts";
 import type { ToolUse } from "../openai/tool-fields.ts";
@@ -154,7 +154,9 @@ function constraintOf(raw: Record<string, unknown>, { text }: ResponseFields, bo
   const other = decodeConstraint({ ...raw, response_format: null }, bounds);
   const format = text?.format;
   if (format == null || format.type === "text") return other;
-  if (other !== null) throw invalidRequest("'text.format' says what the answer must match, and so does another field. Send one.", "text.format");
+  if (other !== null) {
+    throw invalidRequest("'text.format' says what the answer must match, and so does another field.", "text.format");
+  }
   if (format.type === "json_object") return { kind: "json" };
   return boundedConstraint({ kind: "schema", schema: format.schema }, ["text", "format", "schema"], bounds);
 }
