@@ -2,6 +2,7 @@
  * Logits → candidates: a copy for each output (a row may be sampled more than once, and log probabilities are of the raw
  * logits), forbidden tokens struck out; then penalties (repetition: Keskar et al. 2019, section 4.1; presence and frequency:
  * OpenAI API) and biases, one thread for each token that they concern.
+ * What is not allowed stays below everything that is.
  *
  * v1: two kernels.
  */
@@ -9,8 +10,10 @@ import { ceilDiv, defineKernel, type Kernel, read, readWrite } from "../kernel.t
 import { FIELD, FLAG, IN_PROMPT, OUTPUT_WORDS } from "./outputs.ts";
 
 const THREADS = 256;
-/** Less than any logit, and finite: what is no number or not allowed. */
+/** Less than any logit, and finite: what is not allowed. */
 export const STRUCK = -1e30;
+/** The least that a token which may be drawn has, also where its logit is no number. */
+const LEAST = STRUCK / 2;
 
 /** `logits`: [row][vocab]. `masks`: bit t of a row's words = token t is allowed. `candidates`: [output][vocab] f32 bits. */
 export type CandidatesBinding = "outputs" | "logits" | "masks" | "candidates";
@@ -33,12 +36,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let output = id.y * ${OUTPUT_WORDS}u;
   let bits = logits[outputs[output + ${FIELD.logitRow}u] * ${vocabSize}u + token];
   let is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-  var allowed = !is_nan;
+  var allowed = true;
   if ((outputs[output + ${FIELD.flags}u] & ${FLAG.hasMask}u) != 0u) {
     let word = masks[outputs[output + ${FIELD.maskStart}u] + token / 32u];
-    allowed = allowed && ((word >> (token % 32u)) & 1u) == 1u;
+    allowed = ((word >> (token % 32u)) & 1u) == 1u;
   }
-  let kept = clamp(bitcast<f32>(bits), ${STRUCK}, ${-STRUCK});
+  let kept = select(clamp(bitcast<f32>(bits), ${LEAST}, ${-LEAST}), ${LEAST}, is_nan);
   candidates[id.y * ${vocabSize}u + token] = bitcast<u32>(select(${STRUCK}, kept, allowed));
 }`,
   });
@@ -80,7 +83,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       logit -= bitcast<f32>(outputs[output + ${FIELD.frequencyPenalty}u]) * f32(count);
     }
   }
-  candidates[at] = bitcast<u32>(clamp(logit + bitcast<f32>(entry.w), ${STRUCK}, ${-STRUCK}));
+  candidates[at] = bitcast<u32>(clamp(logit + bitcast<f32>(entry.w), ${LEAST}, ${-LEAST}));
 }`,
   });
 }

@@ -12,6 +12,7 @@
  */
 import { defineKernel, type Kernel, read, readWrite } from "../kernel.ts";
 import { reduceCall, reduceWgsl, type Subgroups, subgroupDirectives, subgroupParameters } from "../reduce.ts";
+import { STRUCK } from "./adjust.ts";
 import { FIELD, FLAG, NO_TOKEN, OUTPUT_WORDS, VOCAB_MAX, WEIGHT_MAX } from "./outputs.ts";
 import { PHILOX_WGSL, WIDE_WGSL } from "./wide.ts";
 
@@ -204,7 +205,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     ${forTokens(`
       let weight = u32(round(exp((bitcast<f32>(w) - top) * inverse) * ${WEIGHT_MAX}.0));
       let whole = min(weight, ${WEIGHT_MAX}u);
-      candidates[base + i] = select(0u, whole, whole >= least);`)}
+      candidates[base + i] = select(0u, whole, whole >= least && bitcast<f32>(w) > ${STRUCK});`)}
     storageBarrier();
     var kept = Kept(1u, 0xffffffffu);
     let top_k = outputs[output + ${FIELD.topK}u];

@@ -74,6 +74,13 @@ export function decodeStep(
 }
 
 function draw(row: number, params: SamplingParams, rngCounter: number): RowOutput {
-  const sample = { params, rngKey: [1, 2] as [number, number], rngCounter, promptTokens: [], outputTokens: [] };
+  const sample = {
+    params,
+    rngKey: [1, 2] as [number, number],
+    rngCounter,
+    promptTokens: [],
+    outputTokens: [],
+    allowed: null,
+  };
   return { row, sample, scoreToken: null, numLogprobs: null, wantLogits: false };
 }

@@ -1,11 +1,13 @@
 /**
  * What the routes need from a host. The Worker and (later) the GPU origin each bring one; the routes know no more.
  */
+import type { Embeddings, EmbedRequest } from "../protocol/embed.ts";
 import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { AnswerFrame } from "../protocol/openai/chunk-stream.ts";
 import type { SessionInfo, SessionSummary } from "../protocol/session-info.ts";
 import type { EventPosition } from "../protocol/sse-ids.ts";
+import type { Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest } from "../protocol/tokenize.ts";
 
 export type { ModelInfo } from "../protocol/model-info.ts";
 export type { SessionInfo, SessionMessage, SessionSummary } from "../protocol/session-info.ts";
@@ -29,6 +31,14 @@ export interface ModelService {
    * @param signal the client goes away before there is a stream
    */
   generate(request: GenerateRequest, routingKey: string | null, signal?: AbortSignal | null): Promise<EventStream>;
+  /**
+   * Vectors of prompts. Everything that can be wrong with one is an `ApiError`.
+   * @param routingKey as in `generate`
+   */
+  embed(request: EmbedRequest, routingKey: string | null, signal?: AbortSignal | null): Promise<Embeddings>;
+  /** Ids of a prompt as `generate` would make them. */
+  tokenize(request: TokenizeRequest, signal?: AbortSignal | null): Promise<Tokenized>;
+  detokenize(request: DetokenizeRequest, signal?: AbortSignal | null): Promise<Detokenized>;
   /** Ready to answer at once? `detail` says which model and build. */
   ready(): Promise<{ ready: boolean; detail: Record<string, unknown> }>;
 }

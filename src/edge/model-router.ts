@@ -3,7 +3,7 @@
  * declaration comes first: it is what the operator wrote down, and looking it up costs no I/O.
  */
 import type { EventStream, ModelInfo, ModelService } from "../api/model-service.ts";
-import { ApiError, modelNotFound, unavailable } from "../protocol/errors.ts";
+import { ApiError, modelNotFound, unavailable, unsupportedParameter } from "../protocol/errors.ts";
 import type { GenerateRequest } from "../protocol/generate.ts";
 import type { Env } from "./env.ts";
 import { eventsFrom } from "./event-bytes.ts";
@@ -33,6 +33,10 @@ export function edgeModels(env: Env): ModelService {
         return { ...events, fallbackModel: origin.fallback };
       }
     },
+
+    embed: async () => Promise.reject(unsupportedParameter("input")),
+    tokenize: async () => Promise.reject(unsupportedParameter("prompt")),
+    detokenize: async () => Promise.reject(unsupportedParameter("tokens")),
 
     async ready() {
       const requestId = crypto.randomUUID();

@@ -1,7 +1,9 @@
 /** The models of this origin as the routes see them, and the end of their service: first nobody is let in, then all go. */
 import type { EventStream, ModelInfo, ModelService } from "../api/model-service.ts";
-import { modelNotFound, unavailable } from "../protocol/errors.ts";
+import type { Embeddings } from "../protocol/embed.ts";
+import { modelNotFound, unavailable, unsupportedParameter } from "../protocol/errors.ts";
 import type { GenerateRequest } from "../protocol/generate.ts";
+import type { Detokenized, Tokenized } from "../protocol/tokenize.ts";
 import type { EngineReport } from "./messages.ts";
 import type { RemoteModel } from "./remote-model.ts";
 
@@ -32,6 +34,18 @@ export class OriginModels implements ModelService {
     const model = this.#byName.get(request.model);
     if (model === undefined) throw modelNotFound(request.model, [...this.#byName.keys()]);
     return model.generate(request);
+  }
+
+  async embed(): Promise<Embeddings> {
+    throw unsupportedParameter("input");
+  }
+
+  async tokenize(): Promise<Tokenized> {
+    throw unsupportedParameter("prompt");
+  }
+
+  async detokenize(): Promise<Detokenized> {
+    throw unsupportedParameter("tokens");
   }
 
   /** Ready when every model is, so that a balancer sends nothing here that this origin could not answer. */

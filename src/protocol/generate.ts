@@ -123,6 +123,12 @@ export interface GenerateRequest {
   toolChoice: ToolChoice;
   /** A choice may make several calls; false = one at most. */
   parallelToolCalls: boolean;
+  /** No end-of-generation or stop token comes before so many tokens, unless the constraint is met. 0 = off. */
+  minTokens: number;
+  /** The only tokens that may come; null = all. */
+  allowedTokenIds: number[] | null;
+  /** Words that do not come, in the tokens that they are split into by themselves and behind a space. */
+  badWords: string[];
   /** Number of alternatives reported for each generated token; null = no logprobs. Log softmax of the raw logits,
    * before temperature, penalties and bias. */
   logprobs: number | null;

@@ -69,6 +69,16 @@ export const STOP_STRING_CHARS_MAX = 256;
 /** Compared with every sampled token. */
 export const STOP_TOKEN_IDS_MAX = 64;
 
+/** A whole vocabulary, and no model on these engines has a larger one; it becomes one mask. */
+export const ALLOWED_TOKEN_IDS_MAX = 256 * 1024;
+
+/** vLLM's `bad_words`. Each is tokenized three times when a request arrives, and compared with the end of the text at
+ * every token. */
+export const BAD_WORDS_MAX = 128;
+
+/** A word or a phrase, as stop strings are. */
+export const BAD_WORD_CHARS_MAX = 256;
+
 /** Chat `top_logprobs` (OpenAI's bound). Alternatives are looked for in the whole vocabulary at every token. */
 export const TOP_LOGPROBS_MAX = 20;
 

@@ -106,8 +106,11 @@ export interface RowOutput {
   scoreToken: number | null;
   /** Number of most likely alternatives to report; null = report no logprobs at all. */
   numLogprobs: number | null;
-  /** Copy the raw logits out (tests, embeddings of the future). */
+  /** Copy the raw logits out (tests). */
   wantLogits: boolean;
+  /** Copy out the row as the LM head would read it, behind the final norm. A row that wants nothing else does not go
+   * through the head. */
+  wantEmbedding?: boolean;
 }
 
 export interface RowSample {
@@ -120,6 +123,11 @@ export interface RowSample {
   promptTokens: ArrayLike<number>;
   /** For all three penalties. */
   outputTokens: ArrayLike<number>;
+  /**
+   * Bit t & 31 of word t >> 5 is set where token t may be drawn: ⌈vocabulary / 32⌉ words with at least one such bit.
+   * Others have probability 0, whatever their logit, penalty or bias is. null = all may be. Only read, and only in the step.
+   */
+  allowed: Uint32Array | null;
 }
 
 export interface StepResult {
@@ -135,4 +143,6 @@ export interface RowResult {
   /** `numLogprobs` most likely tokens, most likely first, ties by lower id. */
   top: { token: number; logprob: number }[];
   logits: Float32Array | null;
+  /** Absent where not asked for. */
+  embedding?: Float32Array;
 }

@@ -21,7 +21,9 @@ import type { Generation, Transcript } from "./language-model.ts";
 import type { EncodedPrompt } from "./prompt-encoder.ts";
 import { choiceKey } from "./rng-key.ts";
 import { Sequence, type SequenceListener } from "./sequence.ts";
+import { TokenFilter } from "./token-filter.ts";
 import { tokenLogprob } from "./token-logprob.ts";
+import type { TokenRules } from "./token-rules.ts";
 
 export interface GenerationOptions {
   model: string;
@@ -31,6 +33,8 @@ export interface GenerationOptions {
   prompts: readonly EncodedPrompt[];
   /** How the answers are read, for each prompt; null = all is words. */
   plans: readonly (AnswerPlan | null)[];
+  /** Of every choice; null = any token may come. */
+  rules: TokenRules | null;
   /** See `GenerateOptions`. */
   generatedTokens: readonly number[];
   keepsEvents: boolean;
@@ -164,7 +168,7 @@ export class TextGeneration implements Generation {
   }
 
   #sequenceOf(prompt: EncodedPrompt, promptIndex: number): Sequence {
-    const { request, seed, archive } = this.#options;
+    const { request, seed, archive, rules } = this.#options;
     const scores: TokenLogprob[] | null = request.echo && request.logprobs !== null ? [] : null;
     const sequences: Sequence[] = [];
     // Backwards, because the first choice is the one that carries the others.
@@ -182,6 +186,7 @@ export class TextGeneration implements Generation {
         priority: request.priority,
         listener: this.#listener(prompt, promptIndex * request.n + i, scores),
         outputTokens: this.#options.generatedTokens,
+        filter: rules === null ? null : new TokenFilter(rules),
         siblings: i === 0 ? sequences.toReversed() : [],
         ...(i === 0 && archive !== undefined && { archive }),
       });

@@ -359,9 +359,9 @@ export class Scheduler {
     if (!(row.token >= 0 && row.token < this.#vocabSize)) {
       throw new Error(`The backend sampled token ${row.token}; the vocabulary has ${this.#vocabSize}.`);
     }
-    sequence.outputTokens.push(row.token);
+    const isOver = sequence.append(row.token);
     sequence.numCrashes = 0;
-    return sequence.listener.token(row);
+    return sequence.listener.token(row) || isOver;
   }
 
   #prepareWrite(plan: StepPlan, sequence: Sequence, numTokens: number): boolean {

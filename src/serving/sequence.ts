@@ -8,12 +8,15 @@
  * the last row is sampled once for each and the siblings fork its blocks.
  */
 
+import { type ApiError, invalidRequest } from "../protocol/errors.ts";
 import type { SamplingParams } from "../protocol/generate.ts";
 import { adapterSalt } from "./adapter-salt.ts";
 import type { RowOutput, RowResult, RowSample, StepSequence } from "./backend.ts";
 import type { BeamGroup } from "./beam-group.ts";
 import type { BlockTable } from "./block-table.ts";
 import type { KvSource } from "./kv-archive.ts";
+import type { TokenFilter } from "./token-filter.ts";
+import { onlyToken } from "./token-mask.ts";
 
 /**
  * What the owner of a sequence hears. No method may call back into the scheduler, except `failed`, which may abort.
@@ -52,6 +55,8 @@ export interface SequenceOptions {
   listener: SequenceListener;
   /** Tokens of an earlier life: computed again, not drawn again. Fewer than `maxTokens`; not with siblings. */
   outputTokens?: readonly number[];
+  /** What it may draw, before its first token. Default: anything. Its own, and not with beams. */
+  filter?: TokenFilter | null;
   /** Where its owner keeps its blocks: those that the pool has lost are restored before it is admitted. */
   archive?: KvSource;
   /** Further samples of the same prompt. They are not added to the scheduler themselves. */
@@ -99,6 +104,8 @@ export class Sequence {
 
   readonly #numLogprobs: number | null;
   readonly #sample: RowSample;
+  /** In step with `outputTokens`. */
+  readonly #filter: TokenFilter | null;
   /** Reused for every decode step: no garbage per token. */
   readonly #decodeToken: number[] = [0];
   readonly #decodeOutputs: RowOutput[];
@@ -131,7 +138,11 @@ export class Sequence {
       rngCounter: 0,
       promptTokens: this.promptTokens,
       outputTokens: this.outputTokens,
+      allowed: null,
     };
+    this.#filter = options.filter ?? null;
+    for (const token of this.outputTokens) this.#filter?.accept(token);
+    this.#sample.allowed = this.#filter?.mask ?? null;
     this.#decodeOutputs = [this.#sampleRow(0)];
     this.#step = {
       tokens: this.#decodeToken,
@@ -140,6 +151,11 @@ export class Sequence {
       adapter: this.adapter,
       outputs: this.#decodeOutputs,
     };
+  }
+
+  /** What its next token may be depends on the one before, so that nothing can be planned without it. */
+  get isFiltered(): boolean {
+    return this.#filter !== null;
   }
 
   get numTokens(): number {
@@ -172,6 +188,43 @@ export class Sequence {
   awaitRestore(): void {
     this.needsRestore = this.archive !== null;
     this.numStepsUnrestored = 0;
+  }
+
+  /**
+   * A token was generated.
+   * @returns true where nothing may follow it
+   * @throws ApiError where something would have to follow, and everything is forbidden
+   */
+  append(token: number): boolean {
+    this.outputTokens.push(token);
+    const filter = this.#filter;
+    if (filter === null) return false;
+    filter.accept(token);
+    this.#sample.allowed = filter.mask;
+    if (filter.state === "stuck" && this.outputTokens.length < this.maxTokens)
+      throw noTokenLeft(this.outputTokens.length);
+    return filter.state === "over";
+  }
+
+  /** Of guesses at the tokens to come, those up to the first that its filter does not allow, or that ends it. */
+  allowedDrafts(drafts: readonly number[]): readonly number[] {
+    if (this.#filter === null) return drafts;
+    const filters = filtersAlong(this.#filter, drafts);
+    return drafts.slice(0, filters.length - 1);
+  }
+
+  /** The tokens to come that its filter leaves no choice about, at most so many. */
+  forcedTokens(numMax: number): number[] {
+    const forced: number[] = [];
+    let filter = this.#filter;
+    while (filter !== null && filter.state === "open" && forced.length < numMax) {
+      const token = filter.mask === null ? null : onlyToken(filter.mask);
+      if (token === null) break;
+      forced.push(token);
+      filter = filter.clone();
+      filter.accept(token);
+    }
+    return forced;
   }
 
   tokenAt(position: number): number {
@@ -214,7 +267,7 @@ export class Sequence {
 
   /**
    * A decode that carries `drafts` of the tokens after it: row i is sampled as if drafts[0 … i) had been generated. The
-   * object is reused as in `stepInput`.
+   * object is reused as in `stepInput`. The drafts are ones that its filter allows (`allowedDrafts`).
    */
   draftedInput(drafts: readonly number[]): StepSequence {
     const numOutput = this.outputTokens.length;
@@ -223,12 +276,14 @@ export class Sequence {
     step.tokens = [this.tokenAt(this.numComputed), ...drafts];
     step.startPosition = this.numComputed;
     step.blockTable = this.table!.view;
+    const filters = this.#filter === null ? null : filtersAlong(this.#filter, drafts);
     step.outputs = Array.from(step.tokens, (_, row) => ({
       ...this.#sampleRow(row),
       sample: {
         ...this.#sample,
         rngCounter: numOutput + row,
         outputTokens: outputTokens.subarray(0, numOutput + row),
+        allowed: maskOf(filters?.[row]),
       },
     }));
     return step;
@@ -237,7 +292,8 @@ export class Sequence {
   /** How its next token would be drawn, had these been generated. */
   sampleAfter(drafts: readonly number[]): RowSample {
     const outputTokens = [...this.outputTokens, ...drafts];
-    return { ...this.#sample, rngCounter: outputTokens.length, outputTokens };
+    const allowed = maskOf(this.#filter === null ? undefined : filtersAlong(this.#filter, drafts)[drafts.length]);
+    return { ...this.#sample, rngCounter: outputTokens.length, outputTokens, allowed };
   }
 
   #sampleRow(row: number): RowOutput {
@@ -247,4 +303,30 @@ export class Sequence {
   #scoreRow(row: number, scoreToken: number): RowOutput {
     return { row, sample: null, scoreToken, numLogprobs: this.#numLogprobs ?? 0, wantLogits: false };
   }
+}
+
+/** The filter itself, then as it would be behind each draft, up to the first that it does not allow or that ends it. */
+function filtersAlong(first: TokenFilter, drafts: readonly number[]): TokenFilter[] {
+  const filters = [first];
+  for (const draft of drafts) {
+    const last = filters.at(-1)!;
+    if (last.state !== "open" || !last.allows(draft)) break;
+    const next = last.clone();
+    next.accept(draft);
+    if (next.state === "stuck") break;
+    filters.push(next);
+  }
+  return filters;
+}
+
+/** Behind an end there is no mask: what is drawn there is not looked at. */
+function maskOf(filter: TokenFilter | undefined): Uint32Array | null {
+  return filter?.state === "open" ? filter.mask : null;
+}
+
+function noTokenLeft(numTokens: number): ApiError {
+  return invalidRequest(
+    `After ${numTokens} tokens this request's constraint, allowed_token_ids, bad_words and min_tokens leave no token that ` +
+      "may come next. Loosen one of them.",
+  );
 }

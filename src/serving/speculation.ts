@@ -152,11 +152,14 @@ export class Speculation {
   #draftsOf(sequence: Sequence, costs: DraftCosts, numRoom: number): readonly number[] {
     if (!canDraft(sequence)) return [];
     const track = this.#trackOf(sequence, costs);
+    // Certain, so that they cost less than steps of their own would, whatever the policy thinks of guesses.
+    const forced = sequence.forcedTokens(numRoom);
+    if (forced.length > 0) return forced;
     const numDrafts = chooseNumDrafts(track.state, costs, numRoom);
     track.costs = costs;
     const proposal = track.drafter.propose(sequence, numDrafts + 1);
     track.proposal = proposal;
-    return proposal.slice(0, numDrafts);
+    return sequence.allowedDrafts(proposal.slice(0, numDrafts));
   }
 
   #trackOf(sequence: Sequence, costs: DraftCosts): Track {

@@ -3,6 +3,7 @@
  * kernels check once more what their memory safety rests on, but cannot say it in words.
  */
 import type { BackendLimits, RowOutput, RowSample, StepBatch, StepSequence } from "./backend.ts";
+import { allowsAny, maskWords } from "./token-mask.ts";
 
 /** As many as the kernels have room to report. */
 export const NUM_LOGPROBS_MAX = 20;
@@ -69,7 +70,8 @@ function checkOutput(output: RowOutput, numTokens: number, name: string, limits:
 }
 
 function checkSample(sample: RowSample, name: string, limits: BackendLimits): void {
-  const { params } = sample;
+  const { params, allowed } = sample;
+  if (allowed !== null) checkMask(allowed, name, limits.vocabSize);
   const check = (field: string, value: number, sound: boolean, rule: string) => {
     if (!sound) throw refused(`${name} samples with ${field} ${value}; it must be ${rule}`);
   };
@@ -111,9 +113,22 @@ function checkSample(sample: RowSample, name: string, limits: BackendLimits): vo
   checkIds(sample.outputTokens, `${name} has output token`, limits.vocabSize);
 }
 
+function checkMask(allowed: Uint32Array, name: string, vocabSize: number): void {
+  const numWords = maskWords(vocabSize);
+  if (allowed.length !== numWords) {
+    throw refused(`${name} has a mask of ${allowed.length} words; a vocabulary of ${vocabSize} tokens has ${numWords}`);
+  }
+  if (!allowsAny(allowed, vocabSize)) throw refused(`${name} has a mask that allows no token`);
+}
+
 /** Whether prompt and output tokens of this draw are read. */
 export function usesPenalties({ params }: RowSample): boolean {
   return params.repetitionPenalty !== 1 || params.presencePenalty !== 0 || params.frequencyPenalty !== 0;
+}
+
+/** Whether the row of this output goes through the LM head. */
+export function needsLogits({ sample, numLogprobs, wantLogits }: RowOutput): boolean {
+  return sample !== null || numLogprobs !== null || wantLogits;
 }
 
 /** A block that a sequence writes is in no other table of the step. */

@@ -29,6 +29,12 @@ export class ReferenceModel {
 
   /** @returns logits [vocabSize] after this token */
   next(token: number): Float64Array {
+    const { output, tokenEmbedding } = this.#spec.tensors;
+    return this.#project(output ?? tokenEmbedding, null, this.nextHidden(token));
+  }
+
+  /** @returns what the LM head reads after this token [dModel] */
+  nextHidden(token: number): Float64Array {
     const { dModel, tensors, embeddingScale } = this.#spec;
     const row = (matrix: RoleTensor, index: number) => this.#of(matrix).subarray(index * dModel, (index + 1) * dModel);
     const x = Float64Array.from(row(tensors.tokenEmbedding, token), (value) => value * embeddingScale);
@@ -38,8 +44,7 @@ export class ReferenceModel {
       add(x, this.#feedForward(layer, x));
     });
     this.#position++;
-    const normed = this.#norm(x, tensors.outputNorm, tensors.outputNormBias);
-    return this.#project(tensors.output ?? tensors.tokenEmbedding, null, normed);
+    return this.#norm(x, tensors.outputNorm, tensors.outputNormBias);
   }
 
   #attention(index: number, x: Float64Array): Float64Array {
@@ -135,6 +140,12 @@ const ACTIVATIONS: Record<ModelSpec["activation"], (x: number) => number> = {
 export function referenceLogits(spec: ModelSpec, weights: Weights, tokens: ArrayLike<number>): Float64Array[] {
   const model = new ReferenceModel(spec, weights);
   return Array.from(tokens, (token) => model.next(token));
+}
+
+/** What the LM head reads at every position. */
+export function referenceHidden(spec: ModelSpec, weights: Weights, tokens: ArrayLike<number>): Float64Array[] {
+  const model = new ReferenceModel(spec, weights);
+  return Array.from(tokens, (token) => model.nextHidden(token));
 }
 
 /** @returns the `numTokens` argmax tokens after `prompt` and, for each, how far the second best was behind */

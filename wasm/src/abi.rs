@@ -105,6 +105,12 @@ pub extern "C" fn logits_address(model: usize) -> usize {
     unsafe { Config::read(model) }.map_or(0, |config| Scratch::carve(&config).logits)
 }
 
+/// Address of the rows of the last step behind the final norm: [head rows, d_model] f32.
+#[unsafe(no_mangle)]
+pub extern "C" fn normed_address(model: usize) -> usize {
+    unsafe { Config::read(model) }.map_or(0, |config| Scratch::carve(&config).normed)
+}
+
 /// One matrix product by itself, for kernel tests and benchmarks: `out` [num_tokens, rows rounded up to 4] = packed matrix
 /// · f32 rows at `values`. `workspace` takes cols · 4 bytes for each token and as many more. Returns 0, or 1 for a bad type or width.
 #[unsafe(no_mangle)]

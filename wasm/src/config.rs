@@ -7,7 +7,7 @@ use crate::scratch::Scratch;
 use crate::step::RESULT_WORDS;
 
 /// Raised whenever the descriptor, the step words or a packed layout change.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 const CONFIG_WORDS: usize = 30;
 /// Of layers that see all keys and of local ones.
 const ROPE_TABLES_MAX: usize = 2;

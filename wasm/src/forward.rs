@@ -52,24 +52,25 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// Logits of the wanted rows into `scratch.logits`.
+    /// The wanted rows behind the final norm into `scratch.normed`, and the logits of the first of them into
+    /// `scratch.logits`.
     ///
     /// # Safety
     /// As `run`, which has been called for these rows.
     pub unsafe fn logits(&self) {
         let c = self.config;
-        let rows = self.step.logit_rows;
-        if rows.is_empty() {
-            return;
-        }
+        let num_logit_rows = self.step.num_logit_rows;
         unsafe {
             let norm = c.output_norm();
-            for (slot, &row) in rows.iter().enumerate() {
+            for (slot, &row) in self.step.head_rows.iter().enumerate() {
                 self.norm_row(&norm, row as usize, slot);
             }
+            if num_logit_rows == 0 {
+                return;
+            }
             let head = c.output();
-            let input = self.input(self.scratch.normed, c.d_model, rows.len(), &[&head]);
-            kernels::matmul(&head, &input, rows.len(), self.scratch.logits as *mut f32, c.logits_stride());
+            let input = self.input(self.scratch.normed, c.d_model, num_logit_rows, &[&head]);
+            kernels::matmul(&head, &input, num_logit_rows, self.scratch.logits as *mut f32, c.logits_stride());
         }
     }
 

@@ -6,16 +6,16 @@
 //! copies     (from, to) blocks
 //! sequences  SEQUENCE_WORDS each: first token row, number of tokens, position of the first, table offset, table length
 //! tokens     ids of all sequences, one row each
-//! logit rows token rows whose logits are computed, each once
+//! head rows  token rows that go through the final norm, each once, those whose logits are computed first
 //! outputs    OUTPUT_WORDS each: the fields of `Output`, in order
-//! lists      block tables; prompt and output tokens for penalties; (token, f32 bias) pairs
+//! lists      block tables; prompt and output tokens for penalties; (token, f32 bias) pairs; masks
 //! ```
 
 use crate::config::Config;
 
-const HEADER_WORDS: usize = 10;
+const HEADER_WORDS: usize = 11;
 const SEQUENCE_WORDS: usize = 5;
-const OUTPUT_WORDS: usize = 20;
+const OUTPUT_WORDS: usize = 21;
 
 /// Most alternatives reported for a row.
 pub const MAX_TOP: usize = 20;
@@ -27,7 +27,9 @@ pub struct Step<'a> {
     words: &'a [u32],
     pub copies: &'a [u32],
     pub tokens: &'a [u32],
-    pub logit_rows: &'a [u32],
+    pub head_rows: &'a [u32],
+    /// How many of `head_rows` want logits.
+    pub num_logit_rows: usize,
     sequences: &'a [u32],
     outputs: &'a [u32],
 }
@@ -41,7 +43,7 @@ pub struct StepSequence<'a> {
 }
 
 pub struct Output<'a> {
-    /// Index into `logit_rows`.
+    /// Index into `head_rows`.
     pub logits: usize,
     pub sample: bool,
     /// Report the logprob of this token; None = of the sampled one, if any.
@@ -61,6 +63,8 @@ pub struct Output<'a> {
     pub output_tokens: &'a [u32],
     /// (token, f32 bits) pairs.
     pub bias: &'a [u32],
+    /// Bit t & 31 of word t >> 5 is set where token t may be drawn; empty = all may be.
+    pub mask: &'a [u32],
 }
 
 impl<'a> Step<'a> {
@@ -77,7 +81,8 @@ impl<'a> Step<'a> {
         }
         // Rows go through the same buffers as the tokens of a step, so neither bound may be passed.
         let max_rows = config.max_logit_rows.min(config.max_batch_tokens);
-        if num_rows > max_rows || num_outputs > config.max_logit_rows || num_copies > config.num_blocks {
+        let num_logit_rows = header[10] as usize;
+        if num_rows > max_rows || num_logit_rows > num_rows || num_outputs > config.max_logit_rows || num_copies > config.num_blocks {
             return Err(3);
         }
         let step = Step {
@@ -86,7 +91,8 @@ impl<'a> Step<'a> {
             sequences: list(header[5], SEQUENCE_WORDS * num_sequences)?,
             tokens: list(header[6], num_tokens)?,
             outputs: list(header[7], OUTPUT_WORDS * num_outputs)?,
-            logit_rows: list(header[9], num_rows)?,
+            head_rows: list(header[9], num_rows)?,
+            num_logit_rows,
         };
         step.check(config)?;
         Ok(step)
@@ -98,7 +104,7 @@ impl<'a> Step<'a> {
             return Err(4);
         }
         // Rows of the last forward pass stay readable, so a follow-up call may ask for more of their outputs.
-        if !all_below(self.logit_rows, config.max_batch_tokens) {
+        if !all_below(self.head_rows, config.max_batch_tokens) {
             return Err(5);
         }
         let mut row = 0;
@@ -118,9 +124,9 @@ impl<'a> Step<'a> {
             return Err(6);
         }
         for index in 0..self.num_outputs() {
-            let output = self.output(index).ok_or(1)?;
+            let output = self.output(index, config).ok_or(1)?;
             let bias_in_range = output.bias.chunks_exact(2).all(|pair| (pair[0] as usize) < config.vocab_size);
-            if output.logits >= self.logit_rows.len()
+            if output.logits >= self.head_rows.len()
                 || output.num_top > MAX_TOP.min(config.vocab_size)
                 || output.score.is_some_and(|token| token as usize >= config.vocab_size)
                 || !all_below(output.prompt_tokens, config.vocab_size)
@@ -153,7 +159,7 @@ impl<'a> Step<'a> {
     }
 
     /// None when one of its lists lies outside the step.
-    pub fn output(&self, index: usize) -> Option<Output<'a>> {
+    pub fn output(&self, index: usize, config: &Config) -> Option<Output<'a>> {
         const SAMPLE: u32 = 1;
         const SCORE: u32 = 2;
         const LOGPROBS: u32 = 4;
@@ -177,6 +183,8 @@ impl<'a> Step<'a> {
             prompt_tokens: self.list(words[14], words[15])?,
             output_tokens: self.list(words[16], words[17])?,
             bias: self.list(words[18], words[19].checked_mul(2)?)?,
+            // The header is at 0, so no mask is.
+            mask: self.list(words[20], if words[20] == 0 { 0 } else { config.vocab_size.div_ceil(32) as u32 })?,
         })
     }
 

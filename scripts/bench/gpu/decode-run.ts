@@ -109,6 +109,7 @@ function greedy(row: number): RowOutput {
     rngCounter: 0,
     promptTokens: [],
     outputTokens: [],
+    allowed: null,
   };
   return { row, sample, scoreToken: null, numLogprobs: null, wantLogits: false };
 }

@@ -47,6 +47,7 @@ export class CpuBackend implements Backend {
   readonly rowCost = ROW_COST;
   readonly plan: CpuMemoryPlan;
   readonly #vocabStride: number;
+  readonly #width: number;
   #exports: CpuExports | null;
   #codec: StepCodec | null;
   #signal: CpuSignal | null;
@@ -69,6 +70,7 @@ export class CpuBackend implements Backend {
     this.memory = { weightsBytes: plan.weightsBytes, kvBytes: plan.kvBytes, scratchBytes: plan.scratchBytes };
     this.plan = plan;
     this.#vocabStride = Math.ceil(spec.vocabSize / 4) * 4;
+    this.#width = spec.dModel;
     this.#exports = exports;
     this.#signal = new CpuSignal(exports);
     this.#codec = new StepCodec(
@@ -108,6 +110,7 @@ export class CpuBackend implements Backend {
       call.outputs.forEach(({ output }, i) => {
         const result = codec.decode(i, output);
         if (output.wantLogits) result.logits = this.#copyLogits(exports, slots[i]!);
+        if (output.wantEmbedding) result.embedding = this.#copyNormed(exports, slots[i]!);
         rows.push(result);
       });
     }
@@ -174,6 +177,11 @@ export class CpuBackend implements Backend {
       this.dispose();
       throw this.#crash;
     }
+  }
+
+  #copyNormed(exports: CpuExports, slot: number): Float32Array {
+    const address = exports.normed_address(this.plan.addresses.model) + slot * this.#width * 4;
+    return new Float32Array(exports.memory.buffer, address, this.#width).slice();
   }
 
   #copyLogits(exports: CpuExports, slot: number): Float32Array {

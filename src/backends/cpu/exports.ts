@@ -4,7 +4,7 @@
 import { GGML_TYPE, type GgmlTypeName } from "../../model/gguf.ts";
 
 /** Of `wasm/src/config.rs`; a module of another version is refused. */
-export const ABI_VERSION = 3;
+export const ABI_VERSION = 4;
 
 /**
  * Linear memory below this belongs to the module: its stack (128 KiB, see `scripts/build-wasm.mjs`) and constants. The
@@ -37,6 +37,7 @@ export interface CpuExports {
   ): number;
   step(model: number): number;
   logits_address(model: number): number;
+  normed_address(model: number): number;
   debug_matmul(
     format: number,
     rows: number,

@@ -116,10 +116,11 @@ export function planCpuMemory(spec: ModelSpec, options: CpuOptions = {}): CpuMem
   const scratchRegionBytes = scratchBytes(spec, { maxBatchTokens, maxLogitRows });
   const weights = layOutWeights(spec);
   const capacity = { blockTokens, maxBatchTokens, maxBatchSequences, maxLogitRows };
+  const { vocabSize } = spec;
 
   const layOut = (numBlocks: number): CpuMemoryPlan => {
     const contextLength = Math.min(wantedContext, numBlocks * blockTokens);
-    const stepWords = stepCapacityWords({ ...capacity, numBlocks, contextLength });
+    const stepWords = stepCapacityWords({ ...capacity, numBlocks, contextLength, vocabSize });
     const kv = weights.end;
     const scratch = align(kv + numBlocks * blockBytes);
     const step = scratch + scratchRegionBytes;

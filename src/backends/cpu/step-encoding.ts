@@ -4,11 +4,12 @@
  * tokens, the others only take more outputs from the same rows.
  */
 import type { BlockCopy, RowOutput, RowResult, StepBatch, StepSequence } from "../../serving/backend.ts";
-import { LOGIT_BIAS_MAX, NUM_LOGPROBS_MAX, usesPenalties } from "../../serving/validate-batch.ts";
+import { maskWords } from "../../serving/token-mask.ts";
+import { LOGIT_BIAS_MAX, NUM_LOGPROBS_MAX, needsLogits, usesPenalties } from "../../serving/validate-batch.ts";
 
-const HEADER_WORDS = 10;
+const HEADER_WORDS = 11;
 const SEQUENCE_WORDS = 5;
-const OUTPUT_WORDS = 20;
+const OUTPUT_WORDS = 21;
 const RESULT_HEADER_WORDS = 4;
 /** Words of one result. */
 export const RESULT_WORDS = RESULT_HEADER_WORDS + 2 * NUM_LOGPROBS_MAX;
@@ -25,9 +26,10 @@ export function stepCapacityWords(limits: {
   maxBatchTokens: number;
   maxBatchSequences: number;
   maxLogitRows: number;
+  vocabSize: number;
 }): number {
   const tableWords = Math.ceil(limits.contextLength / limits.blockTokens);
-  const listWords = limits.contextLength + 2 * LOGIT_BIAS_MAX;
+  const listWords = limits.contextLength + 2 * LOGIT_BIAS_MAX + maskWords(limits.vocabSize);
   return (
     HEADER_WORDS +
     2 * limits.numBlocks +
@@ -83,7 +85,7 @@ export class StepCodec {
     this.#resultFloats = new Float32Array(memory, results.address, results.rows * RESULT_WORDS);
   }
 
-  /** @returns for each output, the index of its row of logits */
+  /** @returns for each output, the index of its row of logits, or of what it wants instead of them */
   encode(call: StepCall, blockTokens: number): number[] {
     const { copies, sequences, outputs } = call;
     const words = this.#words;
@@ -97,7 +99,8 @@ export class StepCodec {
     for (const { tokens } of sequences) this.#append(tokens);
     const numTokens = this.#end - tokensAt;
 
-    const rows = [...new Set(outputs.map(({ tokenRow }) => tokenRow))];
+    const withLogits = new Set(outputs.filter(({ output }) => needsLogits(output)).map(({ tokenRow }) => tokenRow));
+    const rows = [...new Set([...withLogits, ...outputs.map(({ tokenRow }) => tokenRow)])];
     const slotOf = new Map(rows.map((row, slot) => [row, slot]));
     const slots = outputs.map(({ tokenRow }) => slotOf.get(tokenRow)!);
     const rowsAt = this.#append(rows);
@@ -114,7 +117,7 @@ export class StepCodec {
       this.#encodeOutput(output, slots[i]!, outputsAt + OUTPUT_WORDS * i);
     });
     words.set([copies.length, sequences.length, numTokens, outputs.length, copiesAt, sequencesAt, tokensAt, outputsAt]);
-    words.set([rows.length, rowsAt], 8);
+    words.set([rows.length, rowsAt, withLogits.size], 8);
     return slots;
   }
 
@@ -148,7 +151,7 @@ export class StepCodec {
     words[at + 12] = scoreToken ?? 0;
     words[at + 13] = numLogprobs ?? 0;
     if (sample === null) return;
-    const { params, rngKey, rngCounter } = sample;
+    const { params, rngKey, rngCounter, allowed } = sample;
     const floats = this.#floats;
     floats[at + 2] = params.temperature;
     words[at + 3] = params.topK;
@@ -168,6 +171,7 @@ export class StepCodec {
       words[biasAt + 2 * i] = token;
       floats[biasAt + 2 * i + 1] = bias;
     });
+    if (allowed !== null) words[at + 20] = this.#append(allowed);
   }
 
   #take(numWords: number): number {

@@ -3,6 +3,7 @@ import { planDecode, planPrefill, type Run } from "../../../kernels-gpu/attentio
 import { planLora } from "../../../kernels-gpu/lora/segments.ts";
 import { encodeAdjustments, encodeOutput, OUTPUT_WORDS } from "../../../kernels-gpu/sampling/outputs.ts";
 import type { RowOutput, StepSequence } from "../../serving/backend.ts";
+import { needsLogits } from "../../serving/validate-batch.ts";
 import type { StepSize } from "./forward.ts";
 import { DECODE_ROWS_MAX, type GpuPlan } from "./options.ts";
 import type { StepBuffer } from "./step-buffer.ts";
@@ -72,11 +73,13 @@ export function encodeBody(
   return { size, wanted };
 }
 
-/** Outputs that are computed together: rows of logits, each once, and what becomes of them. */
+/** Outputs that are computed together: rows for the head, each once, and what becomes of them. */
 export interface OutputTurn {
   outputs: RowOutput[];
-  /** Row of the logits of each output. */
-  logitRows: number[];
+  /** Row of each output among those of the head. */
+  headRows: number[];
+  numHeadRows: number;
+  /** The first of them, which want logits. */
   numLogitRows: number;
   numAdjustments: number;
 }
@@ -86,29 +89,49 @@ export function encodeHead(
   step: StepBuffer,
   wanted: readonly WantedOutput[],
   first: number,
-  { maxOutputs, maxAdjustments }: GpuPlan,
+  plan: GpuPlan,
 ): OutputTurn {
-  const rows: number[] = [];
-  const turn: OutputTurn = { outputs: [], logitRows: [], numLogitRows: 0, numAdjustments: 0 };
+  const { maxOutputs, maxAdjustments } = plan;
   const adjustments: number[] = [];
-  const words = new Uint32Array(OUTPUT_WORDS);
-  for (const { row, output } of wanted.slice(first, first + maxOutputs)) {
-    const index = turn.outputs.length;
-    const own = encodeAdjustments(index, output);
+  const chosen: WantedOutput[] = [];
+  for (const one of wanted.slice(first, first + maxOutputs)) {
+    const own = encodeAdjustments(chosen.length, one.output);
     if (adjustments.length + own.length > 4 * maxAdjustments) break;
     for (const word of own) adjustments.push(word);
-    let logitRow = rows.indexOf(row);
-    if (logitRow === -1) logitRow = rows.push(row) - 1;
-    encodeOutput(words, output, { logitRow, maskStart: null, slot: null });
-    step.set("outputs", words, index * OUTPUT_WORDS);
-    turn.outputs.push(output);
-    turn.logitRows.push(logitRow);
+    chosen.push(one);
   }
-  step.set("headCounts", [rows.length]);
+  const outputs = chosen.map(({ output }) => output);
+  const withLogits = new Set(chosen.filter(({ output }) => needsLogits(output)).map(({ row }) => row));
+  const rows = [...new Set([...withLogits, ...chosen.map(({ row }) => row)])];
+  const headRows = chosen.map(({ row }) => rows.indexOf(row));
+  const maskStarts = encodeMasks(step, outputs, plan);
+  const words = new Uint32Array(OUTPUT_WORDS);
+  for (const [index, output] of outputs.entries()) {
+    encodeOutput(words, output, { logitRow: headRows[index]!, maskStart: maskStarts[index]!, slot: null });
+    step.set("outputs", words, index * OUTPUT_WORDS);
+  }
+  step.set("headCounts", [withLogits.size]);
   step.set("adjustCounts", [adjustments.length / 4]);
-  step.set("logitRows", rows);
+  step.set("headRows", rows);
   step.set("adjustments", adjustments);
-  turn.numLogitRows = rows.length;
-  turn.numAdjustments = adjustments.length / 4;
-  return turn;
+  return {
+    outputs,
+    headRows,
+    numHeadRows: rows.length,
+    numLogitRows: withLogits.size,
+    numAdjustments: adjustments.length / 4,
+  };
+}
+
+/** @returns where the mask of each output begins, those that are the same once; null for none */
+function encodeMasks(step: StepBuffer, outputs: readonly RowOutput[], { maskWords }: GpuPlan): (number | null)[] {
+  const starts = new Map<Uint32Array, number>();
+  return outputs.map(({ sample }) => {
+    const allowed = sample?.allowed ?? null;
+    if (allowed === null) return null;
+    const start = starts.get(allowed) ?? starts.size * maskWords;
+    if (!starts.has(allowed)) step.set("masks", allowed, start);
+    starts.set(allowed, start);
+    return start;
+  });
 }

@@ -12,6 +12,7 @@ import { norm, normWorkgroups } from "../../../kernels-gpu/norm/norm.ts";
 import type { LayerTensors, ModelSpec, RoleTensor, RopeSpec } from "../../model/model-spec.ts";
 import type { Arena, LayerPages } from "./arena.ts";
 import type { BoundKernel, BufferPart, Dispatch, GpuDevice } from "./device.ts";
+import type { OutputTurn } from "./encode-step.ts";
 import type { GpuLoras, LoraSite } from "./lora.ts";
 import { bindLayerLoras, type LayerLoras, NO_LORAS } from "./lora-layer.ts";
 import { Product } from "./product.ts";
@@ -105,7 +106,7 @@ export class Forward {
     const kernel = norm({ ...normShape(this.#context), output: "lanes", gathers: true });
     this.#finalNorm = await device.bind(kernel, {
       counts: step.part("headCounts"),
-      rows: step.part("logitRows"),
+      rows: step.part("headRows"),
       x: arena.stream,
       ...this.#outputNorm,
       y: arena.headInput,
@@ -170,9 +171,11 @@ export class Forward {
     return dispatches;
   }
 
-  /** Logits of the rows in `logitRows`. */
-  async head(numRows: number): Promise<Dispatch[]> {
-    return [{ kernel: this.#finalNorm!, workgroups: normWorkgroups(numRows) }, await this.#logits!.dispatch(numRows)];
+  /** The rows in `headRows` behind the final norm, and logits of the first of them. */
+  async head({ numHeadRows, numLogitRows }: OutputTurn): Promise<Dispatch[]> {
+    const dispatches: Dispatch[] = [{ kernel: this.#finalNorm!, workgroups: normWorkgroups(numHeadRows) }];
+    if (numLogitRows > 0) dispatches.push(await this.#logits!.dispatch(numLogitRows));
+    return dispatches;
   }
 }
 

@@ -120,7 +120,7 @@ export class GpuBackend implements Backend {
     }
     await forward.bind(positions && device.bufferOf("positions", loader.numbers(positions.stored)));
     loras?.release();
-    const sampler = await GpuSampler.bind(device, arena, step, spec.vocabSize);
+    const sampler = await GpuSampler.bind(device, arena, step, spec);
     const pageParts = await bindPages(device, arena, step);
     const parts = { device, spec, plan, arena, step, forward, sampler, pageParts, weightsBytes: loader.bytes, loras };
     return new GpuBackend(parts);
@@ -140,7 +140,7 @@ export class GpuBackend implements Backend {
       do {
         const turn = encodeHead(step, wanted, rows.length, plan);
         if (turn.outputs.length > 0) {
-          dispatches.push(...(await forward.head(turn.numLogitRows)), ...sampler.dispatches(turn));
+          dispatches.push(...(await forward.head(turn)), ...sampler.dispatches(turn));
         }
         step.upload();
         device.submit(dispatches.splice(0));

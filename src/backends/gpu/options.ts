@@ -3,6 +3,7 @@ import { type KvPrecision, type KvShape, layerBlockBytes } from "../../../kernel
 import { SPLIT_KEYS } from "../../../kernels-gpu/attention/tile.ts";
 import { OUTPUT_WORDS } from "../../../kernels-gpu/sampling/outputs.ts";
 import type { ModelSpec } from "../../model/model-spec.ts";
+import { maskWords } from "../../serving/token-mask.ts";
 import { LOGIT_BIAS_MAX } from "../../serving/validate-batch.ts";
 
 export interface GpuOptions {
@@ -40,6 +41,8 @@ export interface GpuPlan extends Required<Omit<GpuOptions, "kvBytes">> {
   maxDecodeRows: number;
   /** Blocks of the longest sequence. */
   tableBlocks: number;
+  /** Of a mask over the vocabulary. */
+  maskWords: number;
 }
 
 /** @throws RangeError for an option out of its range */
@@ -75,6 +78,7 @@ export function planGpu(spec: ModelSpec, options: GpuOptions = {}): GpuPlan {
     maxDecodeRows,
     maxDecodeItems: maxDecodeRows * Math.ceil(contextLength / SPLIT_KEYS),
     tableBlocks: Math.ceil(contextLength / blockTokens),
+    maskWords: maskWords(spec.vocabSize),
   };
 }
 
@@ -93,7 +97,7 @@ export type StepPart =
   | "adjustCounts"
   | "tokens"
   | "places"
-  | "logitRows"
+  | "headRows"
   | "spans"
   | "localSpans"
   | "decodeItems"
@@ -104,6 +108,7 @@ export type StepPart =
   | "tables"
   | "outputs"
   | "adjustments"
+  | "masks"
   | "copies";
 
 export function layOutStep(plan: GpuPlan): StepLayout {
@@ -112,7 +117,7 @@ export function layOutStep(plan: GpuPlan): StepLayout {
     counts: 1,
     headCounts: 1,
     adjustCounts: 1,
-    logitRows: maxOutputs,
+    headRows: maxOutputs,
     outputs: maxOutputs * OUTPUT_WORDS,
     spans: 4 * maxDecodeRows,
     localSpans: 4 * maxDecodeRows,
@@ -125,6 +130,7 @@ export function layOutStep(plan: GpuPlan): StepLayout {
     localItems: 4 * maxDecodeItems,
     tables: maxBatchSequences * tableBlocks,
     adjustments: 4 * plan.maxAdjustments,
+    masks: maxOutputs * plan.maskWords,
     copies: 2 * plan.numBlocks,
   };
   let firstWord = 0;

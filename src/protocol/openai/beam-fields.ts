@@ -66,6 +66,9 @@ function neutrals(fields: BeamFields): [field: string, isNeutral: boolean][] {
     ["logit_bias", Object.keys(fields.logit_bias ?? {}).length === 0],
     ["repetition_penalty", (fields.repetition_penalty ?? 1) === 1],
     ["presence_penalty", (fields.presence_penalty ?? 0) === 0],
+    ["min_tokens", (fields.min_tokens ?? 0) === 0],
+    ["allowed_token_ids", fields.allowed_token_ids == null],
+    ["bad_words", fields.bad_words == null || fields.bad_words.length === 0],
     ["frequency_penalty", (fields.frequency_penalty ?? 0) === 0],
   ];
 }

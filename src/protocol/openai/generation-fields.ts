@@ -9,6 +9,9 @@ import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
 import type { GenerateRequest } from "../generate.ts";
 import {
+  ALLOWED_TOKEN_IDS_MAX,
+  BAD_WORD_CHARS_MAX,
+  BAD_WORDS_MAX,
   IDENTIFIER_CHARS_MAX,
   LOGIT_BIAS_ABS_MAX,
   LOGIT_BIAS_ENTRIES_MAX,
@@ -50,6 +53,12 @@ export const generationShape = {
   stop: z.union([stopString, z.array(stopString).max(STOP_STRINGS_MAX)]).nullish(),
   stop_token_ids: z.array(z.int().min(0).max(TOKEN_ID_MAX)).max(STOP_TOKEN_IDS_MAX).nullish(),
   ignore_eos: z.boolean().nullish(),
+  /** vLLM's: no end-of-generation token or stop token before so many tokens. */
+  min_tokens: maxTokens,
+  /** vLLM's: the only tokens that may be sampled. */
+  allowed_token_ids: z.array(z.int().min(0).max(TOKEN_ID_MAX)).min(1).max(ALLOWED_TOKEN_IDS_MAX).nullish(),
+  /** vLLM's: words that may not be generated. */
+  bad_words: z.array(z.string().min(1).max(BAD_WORD_CHARS_MAX)).max(BAD_WORDS_MAX).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
   /** Ignored; some clients put a whole JSON text here, so only the body's limit bounds it. */
@@ -67,6 +76,8 @@ export function checkFieldCounts(body: object): void {
   const fields = body as Record<string, unknown>;
   checkCount(fields.stop, STOP_STRINGS_MAX, ["stop"]);
   checkCount(fields.stop_token_ids, STOP_TOKEN_IDS_MAX, ["stop_token_ids"]);
+  checkCount(fields.allowed_token_ids, ALLOWED_TOKEN_IDS_MAX, ["allowed_token_ids"]);
+  checkCount(fields.bad_words, BAD_WORDS_MAX, ["bad_words"]);
   checkCount(fields.logit_bias, LOGIT_BIAS_ENTRIES_MAX, ["logit_bias"]);
 }
 
@@ -74,6 +85,7 @@ type SharedFields = Omit<GenerateRequest, "requestId" | "model" | "prompts" | "n
 
 /** @param maxTokensDefault for a request that names no limit; null = whatever the context leaves */
 export function generationOf(fields: GenerationFields, maxTokensDefault: number | null): SharedFields {
+  const maxTokens = fields.max_completion_tokens ?? fields.max_tokens ?? maxTokensDefault;
   return {
     sampling: {
       temperature: fields.temperature ?? 1,
@@ -86,16 +98,27 @@ export function generationOf(fields: GenerationFields, maxTokensDefault: number 
       logitBias: logitBiasOf(fields.logit_bias ?? {}),
       seed: fields.seed ?? null,
     },
-    maxTokens: fields.max_completion_tokens ?? fields.max_tokens ?? maxTokensDefault,
+    maxTokens,
     stopStrings: typeof fields.stop === "string" ? [fields.stop] : (fields.stop ?? []),
     stopTokenIds: fields.stop_token_ids ?? [],
     ignoreEos: fields.ignore_eos ?? false,
     constraint: null,
     toolChoice: "none",
     parallelToolCalls: true,
+    minTokens: minTokensOf(fields.min_tokens ?? 0, maxTokens),
+    allowedTokenIds: fields.allowed_token_ids ?? null,
+    badWords: fields.bad_words ?? [],
     cacheSalt: fields.cache_salt ?? "",
     priority: fields.priority ?? 0,
   };
+}
+
+function minTokensOf(minTokens: number, maxTokens: number | null): number {
+  if (maxTokens === null || minTokens <= maxTokens) return minTokens;
+  throw invalidRequest(
+    `'min_tokens' must be at most max_tokens (here ${maxTokens}), but is ${minTokens}.`,
+    "min_tokens",
+  );
 }
 
 export function answerStyleOf(fields: GenerationFields): AnswerStyle {

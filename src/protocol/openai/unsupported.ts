@@ -34,9 +34,6 @@ const FIELDS: readonly UnsupportedField[] = [
   { field: "use_beam_search", neutral: [false], endpoints: SESSIONS },
   { field: "best_of", neutral: [1], endpoints: SESSIONS },
   // What may be sampled, and when it ends.
-  { field: "min_tokens", neutral: [0] },
-  { field: "allowed_token_ids" },
-  { field: "bad_words", neutral: [[]] },
   { field: "logits_processors", neutral: [[]] },
   { field: "include_stop_str_in_output", neutral: [false] },
   { field: "skip_special_tokens", neutral: [true] },

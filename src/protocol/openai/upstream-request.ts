@@ -6,7 +6,7 @@
  * refuse unknown fields only where the client sent it. The answer is always streamed.
  */
 import { unsupportedParameter } from "../errors.ts";
-import type { GenerateRequest, Prompt } from "../generate.ts";
+import type { Constraint, GenerateRequest, Prompt } from "../generate.ts";
 import { chatMessageBody, toolBodies } from "./upstream-tools.ts";
 
 export interface UpstreamRequestOptions {
@@ -69,10 +69,32 @@ function generationFields(request: GenerateRequest, { knowsCacheSalt }: Upstream
     ...(stopStrings.length > 0 && { stop: stopStrings }),
     ...(stopTokenIds.length > 0 && { stop_token_ids: stopTokenIds }),
     ...(request.ignoreEos && { ignore_eos: true }),
+    ...(request.minTokens !== 0 && { min_tokens: request.minTokens }),
+    ...(request.allowedTokenIds !== null && { allowed_token_ids: request.allowedTokenIds }),
+    ...(request.badWords.length > 0 && { bad_words: request.badWords }),
+    ...(request.constraint !== null && constraintFields(request.constraint)),
     ...(request.priority !== 0 && { priority: request.priority }),
     ...(n > 1 && { n }),
     ...(knowsCacheSalt && request.cacheSalt !== "" && { cache_salt: request.cacheSalt }),
   };
+}
+
+/** OpenAI's field where it has one, else vLLM's. */
+function constraintFields(constraint: Constraint): object {
+  switch (constraint.kind) {
+    case "json":
+      return { response_format: { type: "json_object" } };
+    case "schema": {
+      const { schema } = constraint;
+      return { response_format: { type: "json_schema", json_schema: { name: "answer", schema, strict: true } } };
+    }
+    case "regex":
+      return { structured_outputs: { regex: constraint.pattern } };
+    case "choice":
+      return { structured_outputs: { choice: constraint.choices } };
+    case "grammar":
+      return { structured_outputs: { grammar: constraint.text } };
+  }
 }
 
 function continued(body: { messages: object[] }, answerSoFar: string) {

@@ -5,12 +5,12 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createApi } from "../../../src/api/app.ts";
-import type { EventStream, ModelService } from "../../../src/api/model-service.ts";
+import type { EventStream } from "../../../src/api/model-service.ts";
 import type { GenerateEvent, GenerateRequest } from "../../../src/protocol/generate.ts";
 import { delta, done, finish, start } from "../protocol/events.ts";
 import { checkRequest, requestBodies } from "../protocol/request-bodies.ts";
 import { readSse } from "../protocol/sse-reader.ts";
-import { ManualClock, MODEL, ScriptedSessions } from "./scripted-host.ts";
+import { ManualClock, ScriptedModels, ScriptedSessions } from "./scripted-host.ts";
 
 const NUM_RUNS_STRUCTURED = 3_000;
 const NUM_RUNS_BYTES = 2_000;
@@ -18,18 +18,10 @@ const NUM_RUNS_BYTES = 2_000;
 const LONG = { timeout: 300_000 };
 
 /** An engine that takes any request and answers one token for each choice. */
-class AnyModels implements ModelService {
+class AnyModels extends ScriptedModels {
   numRequests = 0;
 
-  async models() {
-    return [MODEL];
-  }
-
-  async ready() {
-    return { ready: true, detail: {} };
-  }
-
-  async generate(request: GenerateRequest): Promise<EventStream> {
+  override async generate(request: GenerateRequest): Promise<EventStream> {
     this.numRequests++;
     checkRequest(request);
     const indices = Array.from({ length: request.prompts.length * request.n }, (_, index) => index);

@@ -15,9 +15,11 @@ import type {
   SessionStream,
   SessionTurnRequest,
 } from "../../../src/api/model-service.ts";
+import type { Embeddings, EmbedRequest } from "../../../src/protocol/embed.ts";
 import { notFound } from "../../../src/protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../../../src/protocol/generate.ts";
 import type { EventPosition } from "../../../src/protocol/sse-ids.ts";
+import type { Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest } from "../../../src/protocol/tokenize.ts";
 import { answer } from "../protocol/events.ts";
 
 export const MODEL: ModelInfo = {
@@ -104,6 +106,29 @@ export class ScriptedModels implements ModelService {
     const events = new ScriptedEvents(this.script);
     this.streams.push(events);
     return events;
+  }
+
+  readonly embedRequests: EmbedRequest[] = [];
+
+  /** Unit vectors of four components, of which the i-th is the i-th prompt's one. */
+  async embed(request: EmbedRequest): Promise<Embeddings> {
+    this.embedRequests.push(request);
+    if (this.script instanceof Error) throw this.script;
+    const vectors = request.prompts.map((_, i) => Float32Array.from({ length: 4 }, (_, at) => Number(at === i % 4)));
+    return { model: request.model, vectors, promptTokens: 3 * vectors.length };
+  }
+
+  /** A token for each character of a text or of the messages' contents. */
+  async tokenize({ model, prompt, wantsTexts }: TokenizeRequest): Promise<Tokenized> {
+    const text = prompt.kind === "text" ? prompt.text : "";
+    const chat = prompt.kind === "chat" ? prompt.messages.map(({ content }) => content).join("") : text;
+    const tokens = prompt.kind === "tokens" ? prompt.tokens : Array.from(chat, (char) => char.codePointAt(0)!);
+    const texts = wantsTexts ? tokens.map((token) => String.fromCodePoint(token)) : null;
+    return { model, tokens, texts, contextLength: 2048 };
+  }
+
+  async detokenize({ model, tokens }: DetokenizeRequest): Promise<Detokenized> {
+    return { model, text: String.fromCodePoint(...tokens) };
   }
 
   async ready() {

@@ -14,7 +14,7 @@ import { readGguf } from "../../../src/model/gguf-reader.ts";
 import { memorySource } from "../../../src/model/source-memory.ts";
 import { specFromGguf } from "../../../src/model/spec-from-gguf.ts";
 import type { StepBatch } from "../../../src/serving/backend.ts";
-import { draw, rawLogits } from "../../contract/backend.contract.ts";
+import { draw, rawLogits } from "../../contract/backend-subject.ts";
 import { kernelModules } from "../../support/kernel-modules.ts";
 import { tinyModelBytes } from "../../support/tiny-model.ts";
 

@@ -6,7 +6,7 @@ import { ModelError } from "../../../src/model/errors.ts";
 import { readGguf } from "../../../src/model/gguf-reader.ts";
 import { memorySource } from "../../../src/model/source-memory.ts";
 import { specFromGguf } from "../../../src/model/spec-from-gguf.ts";
-import { rawLogits } from "../../contract/backend.contract.ts";
+import { rawLogits } from "../../contract/backend-subject.ts";
 import { compile, kernelModules } from "../../support/kernel-modules.ts";
 import { referenceLogits } from "../../support/reference-forward.ts";
 import { K_QUANT_SHAPE, tinyModel, tinyModelBytes } from "../../support/tiny-model.ts";

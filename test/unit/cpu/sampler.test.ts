@@ -5,8 +5,9 @@ import { KERNEL_SETS } from "../../../src/backends/cpu/kernel-set.ts";
 import { readGgufHeader } from "../../../src/model/gguf-reader.ts";
 import { memorySource } from "../../../src/model/source-memory.ts";
 import type { SamplingParams } from "../../../src/protocol/generate.ts";
-import { draw, NEUTRAL, rawLogits } from "../../contract/backend.contract.ts";
+import { draw, rawLogits } from "../../contract/backend-subject.ts";
 import { distribution } from "../../support/reference-sampler.ts";
+import { GREEDY } from "../../support/sampling.ts";
 import { tinyModelBytes } from "../../support/tiny-model.ts";
 import { loadBytes } from "./support.ts";
 
@@ -45,7 +46,7 @@ describe.each(KERNEL_SETS)("%s", (set) => {
   }
 
   test.each(Object.entries(CASES))("%s: draws follow the distribution", async (_, params) => {
-    const expected = distribution(logits, { ...NEUTRAL, ...params });
+    const expected = distribution(logits, { ...GREEDY, ...params });
     const counts = new Float64Array(expected.length);
     for (let from = 0; from < NUM_DRAWS; from += BATCH) {
       const outputs = Array.from({ length: BATCH }, (_, i) => draw(3, params, [77, 1], from + i));
@@ -85,7 +86,7 @@ describe.each(KERNEL_SETS)("%s", (set) => {
     const best = logits.indexOf(Math.max(...logits));
     const params = { temperature: 0.01, logitBias: [[best, Number.NEGATIVE_INFINITY]] as [number, number][] };
     const [row] = await drawRows([draw(3, params, [1, 1])]);
-    const second = distribution(logits, { ...NEUTRAL, topK: 2, temperature: 1 }).findIndex(
+    const second = distribution(logits, { ...GREEDY, topK: 2, temperature: 1 }).findIndex(
       (p, i) => p > 0 && i !== best,
     );
     expect(row!.token).toBe(second);
@@ -121,7 +122,7 @@ test.each(KERNEL_SETS)("%s: the generator is Philox4x32-10", async (set) => {
   const sequences = [{ tokens: [1], startPosition: 0, blockTable: [0], outputs }];
   const [drawn, raw] = backend.step({ copies: [], sequences }).rows;
   const uniform = KNOWN_ANSWER[0] / 2 ** 32 + KNOWN_ANSWER[1] / 2 ** 64;
-  const probabilities = distribution(raw!.logits!, { ...NEUTRAL, temperature });
+  const probabilities = distribution(raw!.logits!, { ...GREEDY, temperature });
   const below = (token: number) => probabilities.slice(0, token).reduce((sum, probability) => sum + probability, 0);
   expect(below(drawn!.token)).toBeLessThanOrEqual(uniform);
   expect(below(drawn!.token + 1)).toBeGreaterThan(uniform);

@@ -7,7 +7,8 @@ import { GpuDevice } from "../../../src/backends/gpu/device.ts";
 import { GpuBackend } from "../../../src/backends/gpu/gpu-backend.ts";
 import { readGguf } from "../../../src/model/gguf-reader.ts";
 import { memorySource } from "../../../src/model/source-memory.ts";
-import { backendContract, type ContractModel } from "../../contract/backend.contract.ts";
+import { backendContract } from "../../contract/backend.contract.ts";
+import type { ContractModel } from "../../contract/backend-subject.ts";
 
 const MODELS = {
   f16: ["qwen3: norms of heads, which are wider than the model"],

@@ -9,7 +9,7 @@ import { readGguf } from "../../../src/model/gguf-reader.ts";
 import { loraFromGguf } from "../../../src/model/lora-from-gguf.ts";
 import { memorySource } from "../../../src/model/source-memory.ts";
 import type { StepSequence } from "../../../src/serving/backend.ts";
-import { rawLogits } from "../../contract/backend.contract.ts";
+import { rawLogits } from "../../contract/backend-subject.ts";
 import { referenceLogits } from "../../support/reference-forward.ts";
 import { mergedWeights, type TinyLoraOptions, tinyLoraBytes } from "../../support/tiny-lora.ts";
 import { type TinyModel, type TinyModelOptions, tinyModel } from "../../support/tiny-model.ts";

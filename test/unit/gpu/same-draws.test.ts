@@ -44,7 +44,8 @@ async function generate(backend: Pick<Backend, "step">, params: SamplingParams, 
   let tokens = PROMPT;
   let startPosition = 0;
   while (outputTokens.length < NUM_TOKENS) {
-    const sample = { params, rngKey, rngCounter: outputTokens.length, promptTokens: PROMPT, outputTokens };
+    const history = { promptTokens: PROMPT, outputTokens };
+    const sample = { params, rngKey, rngCounter: outputTokens.length, ...history, allowed: null };
     const output = { row: tokens.length - 1, sample, scoreToken: null, numLogprobs: null, wantLogits: false };
     const { rows } = await backend.step({
       copies: [],

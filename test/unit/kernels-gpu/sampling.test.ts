@@ -34,7 +34,7 @@ function rowOf(seed: number, vocab = VOCAB): Float32Array {
 
 function wanted(params: Partial<SamplingParams>, counter = 0, more: Partial<RowOutput> = {}): RowOutput {
   const draw = { params: { ...GREEDY, ...params }, rngKey: [7, 9] as [number, number], rngCounter: counter };
-  const sampled = { ...draw, promptTokens: [], outputTokens: [] };
+  const sampled = { ...draw, promptTokens: [], outputTokens: [], allowed: null };
   return { row: 0, sample: sampled, scoreToken: null, numLogprobs: null, wantLogits: false, ...more };
 }
 

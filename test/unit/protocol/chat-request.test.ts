@@ -33,6 +33,9 @@ test("the smallest request gets OpenAI's defaults", () => {
       constraint: null,
       toolChoice: "none",
       parallelToolCalls: true,
+      minTokens: 0,
+      allowedTokenIds: null,
+      badWords: [],
       priority: 0,
       logprobs: null,
       echo: false,
@@ -89,6 +92,12 @@ test.each([
   expect(decode(fields).style).toEqual(wanted);
 });
 
+test("what may be sampled", () => {
+  const fields = { min_tokens: 3, max_tokens: 3, allowed_token_ids: [4, 5], bad_words: ["no", "not this"] };
+  const wanted = { minTokens: 3, allowedTokenIds: [4, 5], badWords: ["no", "not this"] };
+  expect(decode(fields).generate).toMatchObject(wanted);
+});
+
 test("n and prompt_cache_key", () => {
   expect(decode({ n: 3 }).generate.n).toBe(3);
   expect(decode({ n: null }).generate.n).toBe(1);
@@ -96,6 +105,10 @@ test("n and prompt_cache_key", () => {
 });
 
 const BAD: [string, object, string | null, string][] = [
+  ["more min_tokens than max_tokens", { min_tokens: 4, max_tokens: 3 }, "min_tokens", "at most max_tokens (here 3)"],
+  ["no allowed token", { allowed_token_ids: [] }, "allowed_token_ids", "at least 1"],
+  ["an empty bad word", { bad_words: ["a", ""] }, "bad_words.1", "at least 1"],
+  ["rules for a search", { use_beam_search: true, bad_words: ["a"] }, "bad_words", "use_beam_search"],
   ["no model", { model: undefined }, "model", "is required"],
   ["null model", { model: null }, "model", "must be a string, but is null"],
   ["empty model", { model: "" }, "model", "at least 1"],
@@ -161,9 +174,6 @@ test.each([
   ["audio", { voice: "x" }],
   ["web_search_options", {}],
   ["store", true],
-  ["min_tokens", 1],
-  ["allowed_token_ids", [1]],
-  ["bad_words", ["x"]],
   ["include_stop_str_in_output", true],
   ["skip_special_tokens", false],
   ["echo", true],

@@ -20,6 +20,7 @@ const nested = (depth: number): object => {
   for (let level = 1; level < depth; level++) value = { a: value };
   return value;
 };
+const NO_SCHEMA_CHARS = JSON.stringify({ kind: "schema", schema: { a: "" } }).length;
 const part = { type: "text", text: "x" };
 
 /** `accept(limit)` decodes, `accept(limit + step)` is refused for `param`. */
@@ -47,6 +48,9 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["STOP_STRING_CHARS_MAX", "stop", (size) => chat({ stop: chars(size) })],
   ["STOP_STRING_CHARS_MAX", "stop.0", (size) => chat({ stop: [chars(size)] })],
   ["STOP_TOKEN_IDS_MAX", "stop_token_ids", (size) => chat({ stop_token_ids: many(size, 1) })],
+  ["ALLOWED_TOKEN_IDS_MAX", "allowed_token_ids", (size) => chat({ allowed_token_ids: many(size, 1) })],
+  ["BAD_WORDS_MAX", "bad_words", (size) => chat({ bad_words: many(size, "a") })],
+  ["BAD_WORD_CHARS_MAX", "bad_words.0", (size) => chat({ bad_words: [chars(size)] })],
   ["TOP_LOGPROBS_MAX", "top_logprobs", (top_logprobs) => chat({ logprobs: true, top_logprobs })],
   ["COMPLETION_LOGPROBS_MAX", "logprobs", (logprobs) => text({ logprobs })],
   ["LOGIT_BIAS_ENTRIES_MAX", "logit_bias", (size) => chat({ logit_bias: biases(size) })],
@@ -80,7 +84,7 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["JSON_VALUES_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: { a: many(size - 2, 1) } })],
   ["TEMPLATE_ARGUMENTS_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: biases(size) })],
   ["DOCUMENTS_MAX", "documents", (size) => chat({ documents: many(size, {}) })],
-  ["CONSTRAINT_CHARS_MAX", "json_schema", (size) => chat({ json_schema: { a: chars(size - 37) } })],
+  ["CONSTRAINT_CHARS_MAX", "json_schema", (size) => chat({ json_schema: { a: chars(size - NO_SCHEMA_CHARS) } })],
   ["TITLE_CHARS_MAX", "title", (size) => decodeSessionInit({ title: chars(size) })],
 ];
 

@@ -17,6 +17,7 @@ import type {
   StepSequence,
 } from "../../../src/serving/backend.ts";
 import { fmix32 } from "../../../src/serving/block-hash.ts";
+import { allows } from "../../../src/serving/token-mask.ts";
 import { GREEDY } from "../../support/sampling.ts";
 
 export { GREEDY };
@@ -43,13 +44,14 @@ function logitsOf(state: number, vocabSize: number): Float64Array {
 }
 
 function draw(state: number, vocabSize: number, sample: NonNullable<RowOutput["sample"]>): number {
-  const { params, rngKey, rngCounter, promptTokens, outputTokens } = sample;
+  const { params, rngKey, rngCounter, promptTokens, outputTokens, allowed } = sample;
   let seen = state;
   if (params.repetitionPenalty !== 1) seen = foldAll(seen, promptTokens);
   if (params.repetitionPenalty !== 1 || params.presencePenalty !== 0) seen = foldAll(seen, outputTokens);
   if (params.temperature > 0) seen = fmix32(seen ^ fmix32(rngKey[0] + fmix32(rngKey[1] + rngCounter)));
   const logits = logitsOf(seen, vocabSize);
   for (const [id, bias] of params.logitBias) logits[id]! += bias;
+  if (allowed !== null) for (const id of logits.keys()) if (!allows(allowed, id)) logits[id] = -Infinity;
   return logits.indexOf(Math.max(...logits));
 }
 
@@ -79,6 +81,8 @@ export function generateAlone(
     sampling?: SamplingParams;
     rngKey?: [number, number];
     adapter?: number;
+    /** What may come behind these tokens. */
+    allowedAfter?: (outputTokens: readonly number[]) => Uint32Array | null;
   },
 ): number[] {
   const states: number[] = [];
@@ -93,6 +97,7 @@ export function generateAlone(
       rngCounter: outputTokens.length,
       promptTokens: prompt,
       outputTokens,
+      allowed: options.allowedAfter?.(outputTokens) ?? null,
     };
     outputTokens.push(draw(states[position]!, options.vocabSize, sample));
   }

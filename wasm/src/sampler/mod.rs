@@ -1,7 +1,7 @@
 //! From logits to a token. The order of the steps, in every build:
 //!
 //!  1. logprobs and alternatives are taken from the raw logits;
-//!  2. repetition penalty, then presence and frequency penalties, then logit bias;
+//!  2. repetition penalty, then presence and frequency penalties, then logit bias; what the mask does not allow is −∞;
 //!  3. temperature 0 (or below 1e-5): the largest, ties to the lower id, and nothing else happens;
 //!  4. weights exp((logit − max) / temperature); min-p, then top-k, then top-p over what is left;
 //!  5. one draw from a counter-based generator: the same key and counter give the same draw, whatever else is going on.
@@ -29,7 +29,7 @@ const NO_TOKEN: u32 = u32::MAX;
 /// `Config::check` and `Step::read` have passed, and the logits of the step's rows are in scratch.
 pub unsafe fn run(config: &Config, step: &Step, results: usize) {
     let scratch = Scratch::carve(config);
-    for (index, output) in (0..step.num_outputs()).filter_map(|index| step.output(index)).enumerate() {
+    for (index, output) in (0..step.num_outputs()).filter_map(|index| step.output(index, config)).enumerate() {
         unsafe {
             let logits = view(scratch.logits + output.logits * config.logits_stride() * 4, config.vocab_size);
             let result: &mut [u32] = view_mut(results + index * RESULT_WORDS * 4, RESULT_WORDS);
@@ -73,19 +73,38 @@ fn write_result(logits: &[f32], output: &Output, workspace: &mut Workspace, resu
 
 fn sample(logits: &[f32], output: &Output, workspace: &mut Workspace) -> u32 {
     let is_greedy = output.temperature < GREEDY_TEMPERATURE;
-    if is_greedy && !penalties::any(output) {
+    if is_greedy && output.mask.is_empty() && !penalties::any(output) {
         return argmax(logits, kernels::max(logits));
     }
     let Workspace { candidates, tokens, counts } = workspace;
     candidates.copy_from_slice(logits);
     penalties::apply(output, candidates, counts);
+    strike(output.mask, candidates);
     let max = kernels::max(candidates);
+    if max == f32::NEG_INFINITY {
+        return first_allowed(output.mask);
+    }
     if is_greedy || !max.is_finite() {
         return argmax(candidates, max);
     }
     let total = kernels::softmax_weights(candidates, max, 1.0 / output.temperature);
     let len = cutoff::keep_likely(output, candidates, total, tokens);
     tokens[draw(&candidates[..len], philox::uniform(output.rng_key, output.rng_counter))]
+}
+
+/// What `mask` does not have becomes −∞. Apart, or the compiler writes the loop out.
+#[inline(never)]
+fn strike(mask: &[u32], candidates: &mut [f32]) {
+    for (token, logit) in candidates.iter_mut().enumerate() {
+        if mask.get(token >> 5).is_some_and(|word| word >> (token & 31) & 1 == 0) {
+            *logit = f32::NEG_INFINITY;
+        }
+    }
+}
+
+/// Of tokens that all are at −∞.
+fn first_allowed(mask: &[u32]) -> u32 {
+    mask.iter().position(|&word| word != 0).map_or(0, |at| at as u32 * 32 + mask[at].trailing_zeros())
 }
 
 /// The lowest id among the largest; 0 when there is none but NaN.
