@@ -26,23 +26,22 @@ const pattern = z.string().max(PATTERN_CHARS_MAX);
 const choices = z.array(z.string()).min(1).max(ENUM_VALUES_MAX);
 const grammar = z.string().max(GRAMMAR_CHARS_MAX);
 
-const responseFormat = z.union([
-  z.object({ type: z.literal("text") }),
-  /** `schema` is llama.cpp's. */
-  z.object({ type: z.literal("json_object"), schema: schemaObject.nullish() }),
-  z.object({
-    type: z.literal("json_schema"),
-    json_schema: z.object({
-      name: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
-      description: z.string().max(TEXT_CHARS_MAX).nullish(),
-      /** Absent = any object. */
-      schema: schemaObject.nullish(),
-      /** Every schema is enforced, strict or not. */
-      strict: z.boolean().nullish(),
-    }),
+const FORMATS = ["text", "json_object", "json_schema"] as const;
+const formatType = z.object({ type: z.enum(FORMATS) });
+/** `schema` is llama.cpp's. */
+const objectFormat = z.object({ type: z.literal("json_object"), schema: schemaObject.nullish() });
+const schemaFormat = z.object({
+  type: z.literal("json_schema"),
+  json_schema: z.object({
+    name: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
+    description: z.string().max(TEXT_CHARS_MAX).nullish(),
+    /** Absent = any object. */
+    schema: schemaObject.nullish(),
+    /** Every schema is enforced, strict or not. */
+    strict: z.boolean().nullish(),
   }),
-]);
-const RESPONSE_FORMATS: readonly unknown[] = ["text", "json_object", "json_schema"];
+});
+const responseFormat = z.union([z.object({ type: z.literal("text") }), objectFormat, schemaFormat]);
 
 const structuredOutputs = z.object({
   json: schemaOrText.nullish(),
@@ -105,15 +104,12 @@ const FIELDS: readonly [field: string, kind: Kind][] = [
 function ofResponseFormat(value: unknown): Found[] {
   if (value == null) return [];
   const path: Path = ["response_format"];
-  const type: unknown = (value as { type?: unknown }).type;
-  if (typeof type === "string" && !RESPONSE_FORMATS.includes(type)) {
-    throw unsupportedParameter(dotted([...path, "type"]), RESPONSE_FORMATS);
-  }
-  if (type === "json_schema") validate(z.object({ json_schema: z.looseObject({}) }), value, path);
-  const format = validate(responseFormat, value, path);
-  if (format.type === "text") return [];
-  const isOpenAis = format.type === "json_schema";
-  const schema = isOpenAis ? format.json_schema.schema : format.schema;
+  const { type } = validate(formatType, value, path);
+  if (type === "text") return [];
+  const isOpenAis = type === "json_schema";
+  const schema = isOpenAis
+    ? validate(schemaFormat, value, path).json_schema.schema
+    : validate(objectFormat, value, path).schema;
   if (schema == null) return [{ path, constraint: { kind: "json" } }];
   const schemaPath = [...path, ...(isOpenAis ? ["json_schema", "schema"] : ["schema"])];
   return [{ path: schemaPath, constraint: { kind: "schema", schema } }];
