@@ -11,11 +11,13 @@ import type { Fetch } from "./chat-clients.ts";
 
 export const TOOL_NAME = "weather";
 const DESCRIPTION = "The weather of a city.";
-const citySchema = z.object({ city: z.string() });
+/** Short, so that a model which was never taught to call comes to an end, too. */
+const CITY_CHARS_MAX = 12;
+const citySchema = z.object({ city: z.string().max(CITY_CHARS_MAX) });
 /** As a client would write it by hand. */
 const PARAMETERS = {
   type: "object",
-  properties: { city: { type: "string" } },
+  properties: { city: { type: "string", maxLength: CITY_CHARS_MAX } },
   required: ["city"],
   additionalProperties: false,
 };
