@@ -4,7 +4,9 @@
  * and because requests with the same routing key meet here, in one isolate, and so find each other's prefix cache.
  */
 import { DurableObject } from "cloudflare:workers";
+import type { Embeddings, EmbedRequest } from "../protocol/embed.ts";
 import type { GenerateRequest } from "../protocol/generate.ts";
+import type { Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest } from "../protocol/tokenize.ts";
 import type { TextGeneration } from "../serving/generation.ts";
 import { CpuBudget } from "./cpu-budget.ts";
 import type { Env } from "./env.ts";
@@ -50,6 +52,27 @@ export class EngineLane extends DurableObject<Env> {
   #endAll(): void {
     for (const generation of this.#open) generation.endEarly();
     this.#open.clear();
+  }
+
+  async embed(request: EmbedRequest): Promise<RpcResult<Embeddings>> {
+    return capture(request.requestId, async () => {
+      const model = await isolateEngine.acquire(this.env, request.model);
+      const salted = { ...request, cacheSalt: `request:${request.cacheSalt}` };
+      const budget = new CpuBudget(Number.POSITIVE_INFINITY, () => Date.now());
+      return isolateEngine.embed(this.env, this.#owner, model, salted, budget);
+    });
+  }
+
+  async tokenize(request: TokenizeRequest): Promise<RpcResult<Tokenized>> {
+    return capture(request.requestId, async () => {
+      return (await isolateEngine.acquire(this.env, request.model)).tokenize(request);
+    });
+  }
+
+  async detokenize(request: DetokenizeRequest): Promise<RpcResult<Detokenized>> {
+    return capture(request.requestId, async () => {
+      return (await isolateEngine.acquire(this.env, request.model)).detokenize(request);
+    });
   }
 
   /** Loads the model where it is not loaded yet, and says what answers. */

@@ -10,9 +10,11 @@
  *  - a model with running or waiting generations is never dropped to make room;
  *  - an engine that crashed is rebuilt by whoever needs it next, under the same lock, with the same limits.
  */
+import type { Embeddings, EmbedRequest } from "../protocol/embed.ts";
 import { ApiError, unavailable } from "../protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
 import type { Backend } from "../serving/backend.ts";
+import type { TextEmbedding } from "../serving/embedding.ts";
 import type { TextGeneration } from "../serving/generation.ts";
 import type { EngineStats, GenerateOptions } from "../serving/language-model.ts";
 import type { ServedModel } from "../serving/served-model.ts";
@@ -57,6 +59,7 @@ export class IsolateEngine {
   readonly #failures = new Map<string, { error: ApiError; untilMs: number }>();
   readonly #lock = new LoadLock(() => Date.now());
   readonly #orphans = new OrphanWatch<TextGeneration>(() => Date.now());
+  readonly #embeddings = new OrphanWatch<TextEmbedding>(() => Date.now());
 
   /**
    * The model, loaded. Use it before the next await: it may be dropped whenever nothing runs on it.
@@ -91,6 +94,7 @@ export class IsolateEngine {
   /** For the constructor of an object: what a former life of it was driving is over. */
   ownerRestarted(owner: string): void {
     this.#orphans.ownerRestarted(owner);
+    this.#embeddings.ownerRestarted(owner);
   }
 
   /**
@@ -120,7 +124,41 @@ export class IsolateEngine {
     }
   }
 
-  #step(model: ServedModel, generation: TextGeneration, budget: CpuBudget): boolean {
+  /**
+   * Vectors of prompts, computed beside whatever else runs.
+   * @throws ApiError whatever the model refuses; 503 where the CPU time of the invocation does not suffice
+   */
+  async embed(
+    env: Env,
+    owner: string,
+    model: ServedModel,
+    request: EmbedRequest,
+    budget: CpuBudget,
+  ): Promise<Embeddings> {
+    const embedding = model.embed(request);
+    this.#embeddings.add(embedding, owner);
+    const deadlineMs = Date.now() + WAIT_MAX_MS;
+    try {
+      while (!embedding.hasEnded) {
+        this.#embeddings.driven(embedding);
+        this.#embeddings.sweep();
+        if (!model.isAlive) await this.#revive(env, model, deadlineMs);
+        else if (!this.#step(model, embedding, budget)) {
+          throw new Error(`Request ${embedding.requestId} is open, but no sequence can run.`);
+        }
+        if (budget.isSpent && !embedding.hasEnded) {
+          throw unavailable("These inputs take more CPU time than one request has. Send fewer at once.", BUSY_RETRY_S);
+        }
+        await scheduler.wait(0);
+      }
+      return embedding.result();
+    } finally {
+      embedding.abort();
+      this.#embeddings.ended(embedding);
+    }
+  }
+
+  #step(model: ServedModel, generation: Pick<TextGeneration, "step">, budget: CpuBudget): boolean {
     const before = model.stats;
     // A CPU engine answers at once.
     const isMoved = generation.step() === true;

@@ -87,6 +87,7 @@ export class LoadedModel {
         id,
         backend,
         tokenizer,
+        embedding: { width: spec.dModel, pooling: spec.pooling },
         encodeChat: (messages, transcript, extras) =>
           encodeChat(tokenizer, template, messages, { ...extras, addGenerationPrompt: true, transcript }),
         syntax: template.dialect.syntax,

@@ -3,7 +3,7 @@
  * declaration comes first: it is what the operator wrote down, and looking it up costs no I/O.
  */
 import type { EventStream, ModelInfo, ModelService } from "../api/model-service.ts";
-import { ApiError, modelNotFound, unavailable, unsupportedParameter } from "../protocol/errors.ts";
+import { ApiError, invalidRequest, modelNotFound, unavailable } from "../protocol/errors.ts";
 import type { GenerateRequest } from "../protocol/generate.ts";
 import type { Env } from "./env.ts";
 import { eventsFrom } from "./event-bytes.ts";
@@ -34,9 +34,23 @@ export function edgeModels(env: Env): ModelService {
       }
     },
 
-    embed: async () => Promise.reject(unsupportedParameter("input")),
-    tokenize: async () => Promise.reject(unsupportedParameter("prompt")),
-    detokenize: async () => Promise.reject(unsupportedParameter("tokens")),
+    async embed(request, routingKey) {
+      return atEdge(env, request.model, "embeddings", async () =>
+        unwrap(await lane(env, routingKey ?? request.requestId).embed(request)),
+      );
+    },
+
+    async tokenize(request) {
+      return atEdge(env, request.model, "token ids", async () =>
+        unwrap(await env.ENGINE_LANE.getByName(FIRST_LANE).tokenize(request)),
+      );
+    },
+
+    async detokenize(request) {
+      return atEdge(env, request.model, "token ids", async () =>
+        unwrap(await env.ENGINE_LANE.getByName(FIRST_LANE).detokenize(request)),
+      );
+    },
 
     async ready() {
       const requestId = crypto.randomUUID();
@@ -62,10 +76,20 @@ export async function assertModelExists(env: Env, id: string): Promise<void> {
 }
 
 async function byEngine(env: Env, request: GenerateRequest, key: string): Promise<EventStream> {
-  return withAllNames(env, request.model, async () => {
-    const lane = env.ENGINE_LANE.getByName(laneName(key));
-    return eventsFrom(unwrap(await lane.generate(request)));
-  });
+  return withAllNames(env, request.model, async () => eventsFrom(unwrap(await lane(env, key).generate(request))));
+}
+
+const lane = (env: Env, key: string) => env.ENGINE_LANE.getByName(laneName(key));
+
+/** @throws ApiError 400 for a model whose origin would have to be asked */
+async function atEdge<T>(env: Env, model: string, what: string, run: () => Promise<T>): Promise<T> {
+  if (originPool.find(env, model) === null) return withAllNames(env, model, run);
+  throw invalidRequest(
+    `The model '${model}' is served by an origin, which is not asked for ${what} here. Name a model of this edge, or ask ` +
+      "the origin itself.",
+    "model",
+    "unsupported_model",
+  );
 }
 
 async function withAllNames<T>(env: Env, id: string, run: () => Promise<T>): Promise<T> {

@@ -11,6 +11,7 @@
 import type { SessionTurnRequest } from "../api/model-service.ts";
 import type { GenerateEvent } from "../protocol/generate.ts";
 import type { AnswerFrame } from "../protocol/openai/chunk-stream.ts";
+import { withNeutralFields } from "./stored-request.ts";
 
 export interface StoredTurn {
   /** Message id of the answer, and the number of the turn: no id is ever given twice. */
@@ -63,7 +64,7 @@ export class TurnStore {
     return {
       answerId: row.answer_id as number,
       modelKey: row.model_key as string,
-      request: JSON.parse(row.request as string) as StoredTurn["request"],
+      request: withNeutralFields(JSON.parse(row.request as string)),
       frame: JSON.parse(row.frame as string) as AnswerFrame,
       numTruncated: row.num_truncated as number,
       numRestarts: row.num_restarts as number,

@@ -6,6 +6,7 @@
  * unless the model refused it; ids grow in the order of arrival.
  */
 import type { SessionTurnRequest } from "../api/model-service.ts";
+import { withNeutralFields } from "./stored-request.ts";
 
 export class WaitingMessages {
   readonly #sql: SqlStorage;
@@ -47,7 +48,7 @@ export class WaitingMessages {
     const request = JSON.parse(row.request as string) as SessionTurnRequest;
     const { question } = request;
     if (question.kind !== "regenerate") question.content = row.content as string;
-    return request;
+    return { ...request, request: withNeutralFields(request.request) };
   }
 
   get isEmpty(): boolean {

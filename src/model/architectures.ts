@@ -134,7 +134,7 @@ const NEUTRAL_KEYS: NeutralKey[] = [
   { key: "residual_scale", neutral: [0, 1], feature: "scaled residuals" },
   { key: "logit_scale", neutral: [0, 1], feature: "scaled logits" },
   { key: "use_parallel_residual", neutral: [false], feature: "parallel residuals" },
-  { key: "pooling_type", neutral: [0], feature: "pooling (an embedding model)" },
+  { key: "pooling_type", neutral: [0, 1, 3], feature: "pooling of another kind than mean and last" },
 ];
 const ATTN_FACTOR: NeutralKey = {
   key: "rope.scaling.attn_factor",

@@ -33,6 +33,8 @@ export interface ModelSpec {
   slidingWindow: SlidingWindow | null;
   /** activation(gate) · up, or activation(up) in layers without a gate. */
   activation: "silu" | "gelu-tanh";
+  /** How rows become the vector of a text. A decoder's last token has seen all others, so it is the default. */
+  pooling: "mean" | "last";
   /** The LM head is token_embd itself. */
   tiedHead: boolean;
   /** Where each role's weights are in the file. */

@@ -62,6 +62,7 @@ export function specFromGguf(header: GgufHeader, sourceName: string): ModelSpec 
     rope,
     slidingWindow: readSlidingWindow(numbers, table.window, whole),
     activation: table.activation,
+    pooling: header.metadata.get(`${architecture}.pooling_type`) === MEAN_POOLING ? "mean" : "last",
     tiedHead: output === null,
     tensors: {
       tokenEmbedding: finder.required(table.tokenEmbedding, "", widths),
@@ -75,6 +76,9 @@ export function specFromGguf(header: GgufHeader, sourceName: string): ModelSpec 
   finder.refuseUnused(architecture);
   return spec;
 }
+
+/** Of llama.cpp's `pooling_type`: 0 none, 1 mean, 2 cls, 3 last. */
+const MEAN_POOLING = 1;
 
 const NORM_EPSILON = { rms: "attention.layer_norm_rms_epsilon", layer: "attention.layer_norm_epsilon" } as const;
 

@@ -7,9 +7,10 @@
  */
 import { ApiError, errorFields, internalError } from "../protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
+import type { TextEmbedding } from "../serving/embedding.ts";
 import type { TextGeneration } from "../serving/generation.ts";
 import type { ServedModel } from "../serving/served-model.ts";
-import type { EngineState, FromEngine, ToEngine } from "./messages.ts";
+import type { EngineResult, EngineState, FromEngine, ToEngine } from "./messages.ts";
 
 export interface EngineHostOptions {
   model: ServedModel;
@@ -25,6 +26,7 @@ export interface EngineHostOptions {
 export class EngineHost {
   readonly #options: EngineHostOptions;
   readonly #open = new Map<number, TextGeneration>();
+  readonly #embeddings = new Map<number, TextEmbedding>();
   #newestId = -1;
   #isStepping = false;
   #stepStartedAtMs: number | null = null;
@@ -41,8 +43,16 @@ export class EngineHost {
 
   /** @returns a promise while answers are open, which rejects when the model can no longer be stepped */
   handle(message: Exclude<ToEngine, { type: "load" }>): Promise<void> {
-    if (message.type === "generate") this.#generate(message.id, message.request);
-    else this.#abort(message.id);
+    const { model } = this.#options;
+    if (message.type === "abort") this.#abort(message.id);
+    else {
+      const { id, type, request } = message;
+      this.#take(id, request.requestId, () => {
+        if (type === "generate") this.#generate(id, request);
+        else if (type === "embed") this.#embeddings.set(id, model.embed(request));
+        else this.#sendResult(id, type === "tokenize" ? model.tokenize(request) : model.detokenize(request));
+      });
+    }
     return this.#run();
   }
 
@@ -50,24 +60,38 @@ export class EngineHost {
     this.#options.send({ type: "beat", state: this.state });
   }
 
-  #generate(id: number, request: GenerateRequest): void {
-    const { model, send, log } = this.#options;
+  #take(id: number, requestId: string, begin: () => void): void {
     try {
-      this.#open.set(id, model.generate(request));
+      begin();
       this.#newestId = id;
-      send({ type: "admitted", id, state: this.state });
     } catch (cause) {
-      if (!(cause instanceof ApiError)) log(`Request ${request.requestId} could not be taken on`, cause);
-      const error = cause instanceof ApiError ? cause : internalError(request.requestId);
-      send({ type: "refused", id, error: errorFields(error) });
+      this.#refuse(id, requestId, cause);
     }
   }
 
+  #generate(id: number, request: GenerateRequest): void {
+    const { model, send } = this.#options;
+    this.#open.set(id, model.generate(request));
+    send({ type: "admitted", id, state: this.state });
+  }
+
+  #refuse(id: number, requestId: string, cause: unknown): void {
+    const { send, log } = this.#options;
+    if (!(cause instanceof ApiError)) log(`Request ${requestId} could not be taken on`, cause);
+    const error = cause instanceof ApiError ? cause : internalError(requestId);
+    send({ type: "refused", id, error: errorFields(error) });
+  }
+
+  #sendResult(id: number, result: EngineResult): void {
+    this.#options.send({ type: "result", id, result, state: this.state });
+  }
+
   #abort(id: number): void {
-    const generation = this.#open.get(id);
-    if (generation === undefined) return;
+    const aborted = this.#open.get(id) ?? this.#embeddings.get(id);
+    if (aborted === undefined) return;
     this.#open.delete(id);
-    generation.abort();
+    this.#embeddings.delete(id);
+    aborted.abort();
     this.beat();
   }
 
@@ -75,7 +99,8 @@ export class EngineHost {
     if (this.#isStepping) return;
     this.#isStepping = true;
     try {
-      while (this.#open.size > 0) {
+      while (this.#open.size + this.#embeddings.size > 0) {
+        for (const embedding of this.#embeddings.values()) embedding.begin();
         this.#stepStartedAtMs = this.#options.nowMs();
         const newestId = this.#newestId;
         const step = this.#options.model.step();
@@ -94,7 +119,7 @@ export class EngineHost {
   }
 
   #hasOpenUpTo(id: number): boolean {
-    return [...this.#open.keys()].some((openId) => openId <= id);
+    return [...this.#open.keys(), ...this.#embeddings.keys()].some((openId) => openId <= id);
   }
 
   #sendAnswers(): void {
@@ -106,5 +131,16 @@ export class EngineHost {
       if (generation.isDrained) this.#open.delete(id);
     }
     if (answers.length > 0) this.#options.send({ type: "answers", answers, state: this.state });
+    for (const [id, embedding] of this.#embeddings) if (embedding.hasEnded) this.#sendVectors(id, embedding);
+  }
+
+  #sendVectors(id: number, embedding: TextEmbedding): void {
+    this.#embeddings.delete(id);
+    try {
+      const result = embedding.result();
+      this.#sendResult(id, { ...result, vectors: result.vectors.map((vector) => Array.from(vector)) });
+    } catch (cause) {
+      this.#refuse(id, embedding.requestId, cause);
+    }
   }
 }

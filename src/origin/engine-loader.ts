@@ -71,6 +71,7 @@ export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineL
       ...(draft !== null && { draftBackend: draft }),
       adapters: loras.map(({ name }) => name),
       tokenizer,
+      embedding: { width: spec.dModel, pooling: spec.pooling },
       encodeChat: (messages, transcript, extras) =>
         encodeChat(tokenizer, template, messages, { ...extras, addGenerationPrompt: true, transcript }),
       syntax: template.dialect.syntax,

@@ -5,9 +5,11 @@
  * out in one message. Batches, block tables and logits stay with the scheduler, beside the GPU.
  */
 import type { GpuOptions } from "../backends/gpu/options.ts";
+import type { Embeddings, EmbedRequest } from "../protocol/embed.ts";
 import type { ApiErrorFields } from "../protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
+import type { Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest } from "../protocol/tokenize.ts";
 import type { Backend } from "../serving/backend.ts";
 import type { EngineStats } from "../serving/language-model.ts";
 import type { SpeculationOption } from "../serving/speculation.ts";
@@ -43,6 +45,10 @@ export type ToEngine =
   | { type: "load"; config: EngineConfig }
   /** Answered by `admitted` or `refused`, then by `answers`. */
   | { type: "generate"; id: number; request: GenerateRequest }
+  /** Answered by `result` or `refused`. */
+  | { type: "embed"; id: number; request: EmbedRequest }
+  | { type: "tokenize"; id: number; request: TokenizeRequest }
+  | { type: "detokenize"; id: number; request: DetokenizeRequest }
   /** Nobody wants this answer any more. Not answered. */
   | { type: "abort"; id: number };
 
@@ -75,11 +81,15 @@ export interface EngineState {
   stepMs: number;
 }
 
+/** What one message says whole. Vectors are lists, because JSON has no other. */
+export type EngineResult = (Omit<Embeddings, "vectors"> & { vectors: number[][] }) | Tokenized | Detokenized;
+
 export type FromEngine =
   | { type: "ready"; report: EngineReport; state: EngineState }
   | { type: "failed"; failure: EngineFailure }
   | { type: "admitted"; id: number; state: EngineState }
   | { type: "refused"; id: number; error: ApiErrorFields }
+  | { type: "result"; id: number; result: EngineResult; state: EngineState }
   /** Events of several answers, in order. */
   | { type: "answers"; answers: [id: number, events: GenerateEvent[]][]; state: EngineState }
   /** Sent again and again, also while a model loads (`state` is null then): the event loop turns. */

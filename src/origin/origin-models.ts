@@ -1,9 +1,9 @@
 /** The models of this origin as the routes see them, and the end of their service: first nobody is let in, then all go. */
 import type { EventStream, ModelInfo, ModelService } from "../api/model-service.ts";
-import type { Embeddings } from "../protocol/embed.ts";
-import { modelNotFound, unavailable, unsupportedParameter } from "../protocol/errors.ts";
+import type { Embeddings, EmbedRequest } from "../protocol/embed.ts";
+import { modelNotFound, unavailable } from "../protocol/errors.ts";
 import type { GenerateRequest } from "../protocol/generate.ts";
-import type { Detokenized, Tokenized } from "../protocol/tokenize.ts";
+import type { Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest } from "../protocol/tokenize.ts";
 import type { EngineReport } from "./messages.ts";
 import type { RemoteModel } from "./remote-model.ts";
 
@@ -29,23 +29,27 @@ export class OriginModels implements ModelService {
   }
 
   async generate(request: GenerateRequest): Promise<EventStream> {
+    return this.#named(request.model).generate(request);
+  }
+
+  #named(name: string): RemoteModel {
     if (this.#isDraining)
       throw unavailable("This server is shutting down. Retry, it may be another one.", DRAINING_RETRY_S);
-    const model = this.#byName.get(request.model);
-    if (model === undefined) throw modelNotFound(request.model, [...this.#byName.keys()]);
-    return model.generate(request);
+    const model = this.#byName.get(name);
+    if (model === undefined) throw modelNotFound(name, [...this.#byName.keys()]);
+    return model;
   }
 
-  async embed(): Promise<Embeddings> {
-    throw unsupportedParameter("input");
+  async embed(request: EmbedRequest, _key: string | null, signal?: AbortSignal | null): Promise<Embeddings> {
+    return this.#named(request.model).embed(request, signal);
   }
 
-  async tokenize(): Promise<Tokenized> {
-    throw unsupportedParameter("prompt");
+  async tokenize(request: TokenizeRequest): Promise<Tokenized> {
+    return this.#named(request.model).tokenize(request);
   }
 
-  async detokenize(): Promise<Detokenized> {
-    throw unsupportedParameter("tokens");
+  async detokenize(request: DetokenizeRequest): Promise<Detokenized> {
+    return this.#named(request.model).detokenize(request);
   }
 
   /** Ready when every model is, so that a balancer sends nothing here that this origin could not answer. */

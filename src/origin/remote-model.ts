@@ -4,13 +4,19 @@
  */
 import type { Clock } from "../api/clock.ts";
 import type { EventStream } from "../api/model-service.ts";
-import { ApiError, overloaded, readerTooSlow, unavailable } from "../protocol/errors.ts";
+import type { Embeddings, EmbedRequest } from "../protocol/embed.ts";
+import { ApiError, clientClosedRequest, overloaded, readerTooSlow, unavailable } from "../protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
+import type { Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest } from "../protocol/tokenize.ts";
 import { EventQueue } from "../serving/event-queue.ts";
 import { heapBytes } from "../serving/event-size.ts";
-import type { EngineConfig, FromEngine } from "./messages.ts";
+import type { EngineConfig, EngineResult, FromEngine, ToEngine } from "./messages.ts";
 import type { ModelMeter, RequestMeter } from "./meters.ts";
 import { type SpawnEngine, Supervisor, type SupervisorLimits } from "./supervisor.ts";
+
+type Question<T> = T extends { id: number } ? Omit<T, "id"> : never;
+/** What is answered by one message. */
+type EngineQuestion = Question<Extract<ToEngine, { type: "embed" | "tokenize" | "detokenize" }>>;
 
 const UNREAD_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -45,6 +51,8 @@ export class RemoteModel {
   readonly #options: RemoteModelOptions;
   /** Those that the engine works on. */
   readonly #open = new Map<number, OpenAnswer>();
+  /** What is answered by one message. */
+  readonly #asked = new Map<number, PromiseWithResolvers<EngineResult>>();
   #nextId = 0;
 
   constructor(options: RemoteModelOptions) {
@@ -102,8 +110,47 @@ export class RemoteModel {
     return { next: () => this.#next(answer), cancel: () => this.#cancel(answer) };
   }
 
+  /** @throws ApiError as `generate` */
+  async embed(request: EmbedRequest, signal?: AbortSignal | null): Promise<Embeddings> {
+    const result = (await this.#ask({ type: "embed", request }, signal)) as EngineResult & { vectors: number[][] };
+    return { ...result, vectors: result.vectors.map((vector) => Float32Array.from(vector)) } as Embeddings;
+  }
+
+  async tokenize(request: TokenizeRequest): Promise<Tokenized> {
+    return (await this.#ask({ type: "tokenize", request })) as Tokenized;
+  }
+
+  async detokenize(request: DetokenizeRequest): Promise<Detokenized> {
+    return (await this.#ask({ type: "detokenize", request })) as Detokenized;
+  }
+
+  async #ask(question: EngineQuestion, signal: AbortSignal | null = null): Promise<EngineResult> {
+    const { supervisor } = this;
+    if (supervisor.phase !== "ready")
+      throw unavailable(`The engine of '${this.id}' is starting. Retry.`, supervisor.retryAfterS);
+    const numOpen = this.#asked.size + this.#open.size;
+    const { waitingMax } = this.#options.config;
+    if (numOpen >= supervisor.report!.requestsMax) throw overloaded(waitingMax, waitingMax);
+    const id = this.#nextId++;
+    const asked = Promise.withResolvers<EngineResult>();
+    const abort = () => {
+      if (supervisor.phase === "ready") supervisor.send({ type: "abort", id });
+      asked.reject(clientClosedRequest());
+    };
+    this.#asked.set(id, asked);
+    supervisor.send({ ...question, id });
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      return await asked.promise;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      this.#asked.delete(id);
+    }
+  }
+
   /** Ends every answer with this error. */
   failAll(error: ApiError): void {
+    for (const asked of this.#asked.values()) asked.reject(error);
     for (const answer of this.#open.values()) {
       if (this.supervisor.phase === "ready") this.supervisor.send({ type: "abort", id: answer.id });
       this.#fail(answer, error);
@@ -115,7 +162,9 @@ export class RemoteModel {
     if (message.type === "ready") meter.engineReady(message.state);
     if ("state" in message && message.state !== null) meter.engineState(message.state);
     if (message.type === "admitted") this.#open.get(message.id)?.admitted.resolve();
+    if (message.type === "result") this.#asked.get(message.id)?.resolve(message.result);
     if (message.type === "refused") {
+      this.#asked.get(message.id)?.reject(new ApiError(message.error));
       const answer = this.#open.get(message.id);
       if (answer !== undefined) this.#refuse(answer, new ApiError(message.error));
     }
@@ -172,6 +221,7 @@ export class RemoteModel {
       this.supervisor.retryAfterS,
     );
     for (const answer of this.#open.values()) this.#fail(answer, error);
+    for (const asked of this.#asked.values()) asked.reject(error);
   }
 
   #refuse(answer: OpenAnswer, error: ApiError): void {

@@ -5,7 +5,9 @@
  * Cooperative stepping: nobody runs in the background. Whoever reads a generation drives the engine, and a step moves
  * every running sequence, so concurrent readers batch by themselves and a reader that goes away stalls nobody.
  */
+import type { Embeddings, EmbedRequest } from "../protocol/embed.ts";
 import type { ChatMessage, GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
+import type { Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest } from "../protocol/tokenize.ts";
 import type { MaybePromise } from "./backend.ts";
 import type { KvSource } from "./kv-archive.ts";
 import type { SchedulerStats } from "./scheduler-stats.ts";
@@ -18,6 +20,12 @@ export interface LanguageModel {
    * queue full, token id out of range, template refusal), before any event.
    */
   generate(request: GenerateRequest, options?: GenerateOptions): Generation;
+  /** Vectors of prompts, admitted as `generate` admits: whoever wants them steps until they are there. */
+  embed(request: EmbedRequest): Embedding;
+  /** Ids of a prompt as `generate` would make them. @throws ApiError */
+  tokenize(request: TokenizeRequest): Tokenized;
+  /** @throws ApiError for an id that the model does not have */
+  detokenize(request: DetokenizeRequest): Detokenized;
   /** Ids of a prompt as `generate` would make them. */
   tokenizeChat(messages: ChatMessage[]): number[];
   readonly stats: EngineStats;
@@ -63,6 +71,16 @@ export interface Generation {
   abort(): void;
   /** Prompt and output of choice 0 as text and ids, for the next turn's `GenerateOptions.transcript`. */
   transcript(): Transcript;
+}
+
+export interface Embedding {
+  readonly hasEnded: boolean;
+  /** A step of the engine for everybody. @returns false when there is nothing to do, or no backend to do it */
+  step(): MaybePromise<boolean>;
+  /** Once it has ended. @throws ApiError what failed */
+  result(): Embeddings;
+  /** Frees blocks and places at once. Safe at any time, any number of times. */
+  abort(): void;
 }
 
 export interface EngineStats extends SchedulerStats {

@@ -25,7 +25,7 @@ import { onlyToken } from "./token-mask.ts";
 export interface SequenceListener {
   /** First place in a batch; `numCachedTokens` is known. Not called for siblings. */
   admitted(sequence: Sequence): void;
-  /** With `scorePrompt`: the row that predicts prompt token `position` (1 … numPromptTokens − 1), in order, each once. */
+  /** With `embeds`: the next row with an embedding. With `scorePrompt`: the row that predicts prompt token `position` (1 … numPromptTokens − 1), in order, each once. */
   promptScored(position: number, row: RowResult): void;
   /** The prompt is computed, before the first token. Called for siblings too. */
   prefilled(): void;
@@ -47,6 +47,9 @@ export interface SequenceOptions {
   numLogprobs: number | null;
   /** Report the logprob of every prompt token; those rows must be computed, so the prefix cache is not used for them. */
   scorePrompt: boolean;
+  /** Report embeddings, of all prompt tokens or of the last, as `promptScored` does logprobs. Without `scorePrompt`, and
+   * with `maxTokens` 0. */
+  embeds?: "all" | "last";
   cacheSalt: string;
   /** One of the backend's adapters, from 1 on. Default 0: the base alone. */
   adapter?: number;
@@ -102,6 +105,7 @@ export class Sequence {
   numDraftedTokens = 0;
   numAcceptedTokens = 0;
 
+  readonly #embeds: "all" | "last" | null;
   readonly #numLogprobs: number | null;
   readonly #sample: RowSample;
   /** In step with `outputTokens`. */
@@ -131,6 +135,7 @@ export class Sequence {
     this.awaitRestore();
     this.siblings = options.siblings ?? [];
     for (const sibling of this.siblings) sibling.status = "unborn";
+    this.#embeds = options.embeds ?? null;
     this.#numLogprobs = options.numLogprobs;
     this.#sample = {
       params: options.sampling,
@@ -180,6 +185,7 @@ export class Sequence {
 
   /** How far the prefix cache may be used: the last token is always computed, and so is every row yet to be scored. */
   get numReusableMax(): number {
+    if (this.#embeds === "all") return Math.min(this.numScored, this.numTokens - 1);
     const isScoring = this.scorePrompt && this.numScored < this.promptTokens.length - 1;
     return isScoring ? this.numScored : this.numTokens - 1;
   }
@@ -258,6 +264,12 @@ export class Sequence {
         step.outputs.push(this.#scoreRow(position - start, this.promptTokens[position + 1]!));
       }
     }
+    if (this.#embeds !== null) {
+      const first = this.#embeds === "all" ? this.numScored : this.promptTokens.length - 1;
+      for (let position = Math.max(start, first); position < start + numTokens; position++) {
+        step.outputs.push(embeddingRow(position - start));
+      }
+    }
     if (samples) {
       this.#sample.rngCounter = this.outputTokens.length;
       for (const choice of [this, ...this.siblings]) step.outputs.push(choice.#sampleRow(numTokens - 1));
@@ -317,6 +329,10 @@ function filtersAlong(first: TokenFilter, drafts: readonly number[]): TokenFilte
     filters.push(next);
   }
   return filters;
+}
+
+function embeddingRow(row: number): RowOutput {
+  return { row, sample: null, scoreToken: null, numLogprobs: null, wantLogits: false, wantEmbedding: true };
 }
 
 /** Behind an end there is no mask: what is drawn there is not looked at. */

@@ -282,6 +282,7 @@ async function loadCpu(bytes: Uint8Array) {
     id: "tiny",
     backend,
     tokenizer,
+    embedding: { width: 4, pooling: "last" },
     encodeChat: (messages, transcript) =>
       encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
     clock: () => 0,

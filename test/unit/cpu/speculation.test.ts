@@ -43,6 +43,7 @@ async function serve(bytes: Uint8Array, set: KernelSet, speculation: Speculation
     id: "model",
     backend: draftingGladly(await loadBytes(bytes, set, { maxBatchSequences: 4 })),
     tokenizer,
+    embedding: { width: 4, pooling: "last" },
     encodeChat: (messages, transcript) =>
       encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
     clock: () => 0,

@@ -57,6 +57,7 @@ describe("specFromGguf", () => {
       },
       slidingWindow: null,
       activation: "silu",
+      pooling: "last",
       tiedHead: true,
     } satisfies Omit<ModelSpec, "tensors">);
     expect(tensors.output).toBeNull();

@@ -63,7 +63,21 @@ function rankedLogprobs(state: number, vocabSize: number): RowResult["top"] {
   return ranked.sort((a, b) => b.logprob - a.logprob || a.token - b.token);
 }
 
+export const EMBEDDING_WIDTH = 6;
+
+function embeddingOf(state: number): Float32Array {
+  return Float32Array.from(
+    { length: EMBEDDING_WIDTH },
+    (_, i) => fmix32(state ^ Math.imul(i + 1, 0x85ebca6b)) / 2 ** 31 - 1,
+  );
+}
+
 function rowOf(state: number, vocabSize: number, output: RowOutput): RowResult {
+  const row = scoredRow(state, vocabSize, output);
+  return output.wantEmbedding ? { ...row, embedding: embeddingOf(state) } : row;
+}
+
+function scoredRow(state: number, vocabSize: number, output: RowOutput): RowResult {
   const token = output.sample === null ? -1 : draw(state, vocabSize, output.sample);
   if (output.numLogprobs === null) return { token, logprob: null, top: [], logits: null };
   const ranked = rankedLogprobs(state, vocabSize);
@@ -117,6 +131,13 @@ export function scoreAlone(
     const output = { row: 0, sample: null, scoreToken: next, numLogprobs, wantLogits: false };
     return rowOf(states[position]!, vocabSize, output);
   });
+}
+
+/** What the head would read at each of these tokens, without a cache. */
+export function embeddingsAlone(tokens: readonly number[]): Float32Array[] {
+  const states: number[] = [];
+  for (const [position, token] of tokens.entries()) states.push(stateOf(token, position, 0, (i) => states[i]!));
+  return states.map(embeddingOf);
 }
 
 /** What may follow these tokens, most likely first, without a cache. */

@@ -179,6 +179,7 @@ describe("a request that cannot be served", () => {
       id: "base",
       backend: new HashModelBackend({ vocabSize }),
       tokenizer,
+      embedding: { width: 4, pooling: "last" },
       encodeChat: null,
       clock: () => 0,
       random: () => 0,

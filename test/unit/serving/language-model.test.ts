@@ -119,7 +119,8 @@ describe("adapters", () => {
 
   it("must have as many names as the backend has adapters", () => {
     const backend = new HashModelBackend({ vocabSize, numAdapters: 1 });
-    const options = { id: "tiny", backend, tokenizer, encodeChat: null, clock: () => 0, random: () => 0 };
+    const embedding = { width: 4, pooling: "last" as const };
+    const options = { id: "tiny", backend, tokenizer, embedding, encodeChat: null, clock: () => 0, random: () => 0 };
     expect(() => createLanguageModel({ ...options, limits: { numWaitingMax: 1 }, onCrash: () => {} })).toThrow(
       "The backend has 1 adapters, and 0 are named.",
     );

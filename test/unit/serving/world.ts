@@ -1,11 +1,12 @@
 /** A language model over the hash model, with a clock and randomness of its own, and readers for its events. */
 import type { ChatMessage, GenerateEvent, GenerateRequest } from "../../../src/protocol/generate.ts";
 import type { BackendLimits } from "../../../src/serving/backend.ts";
+import type { Pooling } from "../../../src/serving/embedding.ts";
 import type { EngineLimits } from "../../../src/serving/engine.ts";
 import type { Generation, Transcript } from "../../../src/serving/language-model.ts";
 import { createLanguageModel, type ServedModel } from "../../../src/serving/served-model.ts";
 import { ByteTokenizer } from "./byte-tokenizer.ts";
-import { GREEDY, HashModelBackend } from "./hash-model.ts";
+import { EMBEDDING_WIDTH, GREEDY, HashModelBackend } from "./hash-model.ts";
 
 export const tokenizer = new ByteTokenizer([..."abcdefghijklmnopqrstuvwxyz ", [0xc3], [0xa9]]);
 export const { vocabSize } = tokenizer;
@@ -19,7 +20,11 @@ export interface World {
   faults: string[][];
 }
 
-export function world(limits: Partial<BackendLimits> = {}, engineLimits: Partial<EngineLimits> = {}): World {
+export function world(
+  limits: Partial<BackendLimits> = {},
+  engineLimits: Partial<EngineLimits> = {},
+  pooling: Pooling = "last",
+): World {
   const backend = new HashModelBackend({ vocabSize, ...limits });
   const random = [0.1, 0.2, 0.3, 0.4];
   const here: World = { backend, nowMs: 1000, crashes: [], faults: [], model: undefined as unknown as ServedModel };
@@ -28,6 +33,7 @@ export function world(limits: Partial<BackendLimits> = {}, engineLimits: Partial
     backend,
     adapters: Array.from({ length: backend.limits.numAdapters }, (_, i) => `adapter-${i + 1}`),
     tokenizer,
+    embedding: { width: EMBEDDING_WIDTH, pooling },
     encodeChat,
     clock: () => here.nowMs,
     random: () => random.shift()!,
