@@ -80,10 +80,16 @@ export function decodeConstraint(body: Record<string, unknown>, bounds: JsonBoun
   const [first, second] = found;
   if (first === undefined) return null;
   if (second !== undefined) throw twoConstraints(first, second);
-  if (first.constraint.kind === "schema") bounds.check(first.constraint.schema, first.path, SCHEMA_JSON_DEPTH_MAX);
-  const numChars = JSON.stringify(first.constraint).length;
-  if (numChars > CONSTRAINT_CHARS_MAX) throw tooLong(first, numChars);
+  checkConstraint(first, bounds);
   return first.constraint;
+}
+
+/** What holds of every constraint, whichever API it comes from. */
+export function checkConstraint(found: Found, bounds: JsonBounds): void {
+  const { path, constraint } = found;
+  if (constraint.kind === "schema") bounds.check(constraint.schema, path, SCHEMA_JSON_DEPTH_MAX);
+  const numChars = JSON.stringify(constraint).length;
+  if (numChars > CONSTRAINT_CHARS_MAX) throw tooLong(found, numChars);
 }
 
 /** Each is validated where it is found, so that the error names the field that the client wrote. */

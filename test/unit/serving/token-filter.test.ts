@@ -156,6 +156,8 @@ describe("rules are refused", () => {
     expect(() => rulesOf({ allowedTokenIds: [VOCAB] })).toThrow(/Token id \d+ is not one of this model's/);
     const beams = { width: 2, lengthPenalty: 1, stopsEarly: false };
     const asked = { constraint: null, minTokens: 1, allowedTokenIds: null, badWords: [], stopTokenIds: [] };
-    expect(() => tokenRulesOf({ ...asked, ignoreEos: false, beams }, tokenizer, VOCAB)).toThrow(/Beam search draws no tokens/);
+    expect(() => tokenRulesOf({ ...asked, ignoreEos: false, beams }, tokenizer, VOCAB)).toThrow(
+      /Beam search draws no tokens/,
+    );
   });
 });
