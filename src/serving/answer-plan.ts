@@ -2,6 +2,7 @@
  * How the answers to a chat are read and bound: which of their text is thoughts, words or calls of tools, and what they may
  * be. Decided once for a request, from what the model was taught to write, what the request offers, and how the prompt ends.
  */
+import { ApiError } from "../protocol/errors.ts";
 import type { GenerateRequest, Prompt } from "../protocol/generate.ts";
 import { AnswerReader, type AnswerReaderOptions } from "../text/answer-reader.ts";
 import { type AnswerSyntax, markersOf, thinkingOf } from "../text/answer-syntax.ts";
@@ -23,6 +24,10 @@ export interface AnswerPlan {
   /** Binds the whole answer, the request's own constraint included; null = nothing does. */
   grammar: TokenGrammar | null;
 }
+
+/** All that a grammar depends on, besides the model. */
+type Bound = Pick<AnswerRules, "tools" | "toolChoice" | "parallelToolCalls" | "thinking"> &
+  Pick<GenerateRequest, "constraint">;
 
 /** A plan for one choice. */
 export interface Reading {
@@ -80,6 +85,19 @@ export class AnswerPlans {
   ): TokenGrammar | null {
     const bound = { tools, toolChoice, parallelToolCalls, constraint, thinking };
     if (!bindsAnswer(bound)) return null;
+    try {
+      return this.#compile(bound, syntax);
+    } catch (cause) {
+      // Schemas that are too much together, or cannot be met: those of strict tools are a promise, the others advice.
+      const lax = tools.map((tool) => (tool.strict ? tool : { ...tool, parameters: null }));
+      const isLaxer = tools.some(({ strict, parameters }) => !strict && parameters !== null);
+      if (!(cause instanceof ApiError) || !isLaxer) throw cause;
+      return this.#compile({ ...bound, tools: lax }, syntax);
+    }
+  }
+
+  #compile(bound: Bound, syntax: AnswerSyntax): TokenGrammar {
+    const { constraint, tools } = bound;
     const make = () =>
       answerGrammar({
         ...bound,
@@ -87,11 +105,8 @@ export class AnswerPlans {
         constraint: constraint === null ? null : fromConstraint(constraint, "response_format"),
         controlId: (marker) => this.#markers.get(marker) ?? null,
       });
-    return grammarCompilerOf(this.#tokenizer).compileKeptParts(
-      bound,
-      make,
-      tools.length > 0 ? "tools" : "response_format",
-    );
+    const param = tools.length > 0 ? "tools" : "response_format";
+    return grammarCompilerOf(this.#tokenizer).compileKeptParts(bound, make, param);
   }
 }
 

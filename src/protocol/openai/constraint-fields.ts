@@ -26,23 +26,22 @@ const pattern = z.string().max(PATTERN_CHARS_MAX);
 const choices = z.array(z.string()).min(1).max(ENUM_VALUES_MAX);
 const grammar = z.string().max(GRAMMAR_CHARS_MAX);
 
-const responseFormat = z.union([
-  z.object({ type: z.literal("text") }),
-  /** `schema` is llama.cpp's. */
-  z.object({ type: z.literal("json_object"), schema: schemaObject.nullish() }),
-  z.object({
-    type: z.literal("json_schema"),
-    json_schema: z.object({
-      name: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
-      description: z.string().max(TEXT_CHARS_MAX).nullish(),
-      /** Absent = any object. */
-      schema: schemaObject.nullish(),
-      /** Every schema is enforced, strict or not. */
-      strict: z.boolean().nullish(),
-    }),
+const FORMATS = ["text", "json_object", "json_schema"] as const;
+const formatType = z.object({ type: z.enum(FORMATS) });
+/** `schema` is llama.cpp's. */
+const objectFormat = z.object({ type: z.literal("json_object"), schema: schemaObject.nullish() });
+const schemaFormat = z.object({
+  type: z.literal("json_schema"),
+  json_schema: z.object({
+    name: z.string().max(IDENTIFIER_CHARS_MAX).nullish(),
+    description: z.string().max(TEXT_CHARS_MAX).nullish(),
+    /** Absent = any object. */
+    schema: schemaObject.nullish(),
+    /** Every schema is enforced, strict or not. */
+    strict: z.boolean().nullish(),
   }),
-]);
-const RESPONSE_FORMATS: readonly unknown[] = ["text", "json_object", "json_schema"];
+});
+const responseFormat = z.union([z.object({ type: z.literal("text") }), objectFormat, schemaFormat]);
 
 const structuredOutputs = z.object({
   json: schemaOrText.nullish(),
@@ -80,16 +79,15 @@ export function decodeConstraint(body: Record<string, unknown>, bounds: JsonBoun
   const [first, second] = found;
   if (first === undefined) return null;
   if (second !== undefined) throw twoConstraints(first, second);
-  checkConstraint(first, bounds);
-  return first.constraint;
+  return boundedConstraint(first.constraint, first.path, bounds);
 }
 
-/** What holds of every constraint, whichever API it comes from. */
-export function checkConstraint(found: Found, bounds: JsonBounds): void {
-  const { path, constraint } = found;
+/** @param path where the client wrote it @throws ApiError 400 where it is too large */
+export function boundedConstraint(constraint: Constraint, path: Path, bounds: JsonBounds): Constraint {
   if (constraint.kind === "schema") bounds.check(constraint.schema, path, SCHEMA_JSON_DEPTH_MAX);
   const numChars = JSON.stringify(constraint).length;
-  if (numChars > CONSTRAINT_CHARS_MAX) throw tooLong(found, numChars);
+  if (numChars > CONSTRAINT_CHARS_MAX) throw tooLong(path, numChars);
+  return constraint;
 }
 
 /** Each is validated where it is found, so that the error names the field that the client wrote. */
@@ -106,15 +104,12 @@ const FIELDS: readonly [field: string, kind: Kind][] = [
 function ofResponseFormat(value: unknown): Found[] {
   if (value == null) return [];
   const path: Path = ["response_format"];
-  const type: unknown = (value as { type?: unknown }).type;
-  if (typeof type === "string" && !RESPONSE_FORMATS.includes(type)) {
-    throw unsupportedParameter(dotted([...path, "type"]), RESPONSE_FORMATS);
-  }
-  if (type === "json_schema") validate(z.object({ json_schema: z.looseObject({}) }), value, path);
-  const format = validate(responseFormat, value, path);
-  if (format.type === "text") return [];
-  const isOpenAis = format.type === "json_schema";
-  const schema = isOpenAis ? format.json_schema.schema : format.schema;
+  const { type } = validate(formatType, value, path);
+  if (type === "text") return [];
+  const isOpenAis = type === "json_schema";
+  const schema = isOpenAis
+    ? validate(schemaFormat, value, path).json_schema.schema
+    : validate(objectFormat, value, path).schema;
   if (schema == null) return [{ path, constraint: { kind: "json" } }];
   const schemaPath = [...path, ...(isOpenAis ? ["json_schema", "schema"] : ["schema"])];
   return [{ path: schemaPath, constraint: { kind: "schema", schema } }];
@@ -162,7 +157,7 @@ function parsed(json: string, path: Path): unknown {
   }
 }
 
-function tooLong({ path }: Found, numChars: number): ApiError {
+function tooLong(path: Path, numChars: number): ApiError {
   const param = dotted(path);
   return invalidRequest(
     `'${param}' makes ${numChars} characters of JSON; the limit is ${CONSTRAINT_CHARS_MAX}. Shorten it.`,

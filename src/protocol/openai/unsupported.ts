@@ -30,7 +30,6 @@ const FIELDS: readonly UnsupportedField[] = [
   { field: "web_search_options", endpoints: CHAT },
   { field: "store", neutral: [false], endpoints: CHAT },
   // Services of OpenAI's that a response may ask for.
-  { field: "text", neutral: [{}, { format: { type: "text" } }], endpoints: RESPONSES },
   { field: "background", neutral: [false], endpoints: RESPONSES },
   { field: "conversation", endpoints: RESPONSES },
   { field: "prompt", endpoints: RESPONSES },

@@ -14,10 +14,10 @@ import {
   MODEL_NAME_CHARS_MAX,
   RESPONSE_INCLUDES_MAX,
   RESPONSE_ITEM_ID_CHARS_MAX,
-  SCHEMA_JSON_DEPTH_MAX,
   TEXT_CHARS_MAX,
   TOP_LOGPROBS_MAX,
 } from "../limits.ts";
+import { boundedConstraint, decodeConstraint } from "../openai/constraint-fields.ts";
 import { checkFieldCounts, generationOf, generationShape } from "../openai/generation-fields.ts";
 import { JsonBounds } from "../openai/json-bounds.ts";
 import { decodeTemplateArguments, templateShape } from "../openai/template-fields.ts";
@@ -120,7 +120,7 @@ export function decodeResponseRequest(body: unknown, requestId: string): Respons
       n: 1,
       beams: null,
       ...generationOf({ ...fields, max_tokens: fields.max_output_tokens }, null),
-      constraint: constraintOf(fields, bounds),
+      constraint: constraintOf(raw, fields, bounds),
       toolChoice: use.toolChoice,
       parallelToolCalls: use.parallelToolCalls,
       logprobs: logprobsOf(fields),
@@ -149,12 +149,16 @@ function previousOf(id: string | null): ResponseAddress | null {
   );
 }
 
-function constraintOf({ text }: ResponseFields, bounds: JsonBounds): Constraint | null {
+/** OpenAI's field, or one of those that vLLM and llama.cpp have for it. */
+function constraintOf(raw: Record<string, unknown>, { text }: ResponseFields, bounds: JsonBounds): Constraint | null {
+  const other = decodeConstraint({ ...raw, response_format: null }, bounds);
   const format = text?.format;
-  if (format?.type === "json_object") return { kind: "json" };
-  if (format?.type !== "json_schema") return null;
-  bounds.check(format.schema, ["text", "format", "schema"], SCHEMA_JSON_DEPTH_MAX);
-  return { kind: "schema", schema: format.schema };
+  if (format == null || format.type === "text") return other;
+  if (other !== null) {
+    throw invalidRequest("'text.format' says what the answer must match, and so does another field.", "text.format");
+  }
+  if (format.type === "json_object") return { kind: "json" };
+  return boundedConstraint({ kind: "schema", schema: format.schema }, ["text", "format", "schema"], bounds);
 }
 
 /** `reasoning.effort` is what `reasoning_effort` is in a chat. */

@@ -22,7 +22,7 @@ import {
   TOKEN_ID_MAX,
   TOP_LOGPROBS_MAX,
 } from "../limits.ts";
-import { checkConstraint } from "../openai/constraint-fields.ts";
+import { boundedConstraint } from "../openai/constraint-fields.ts";
 import { JsonBounds } from "../openai/json-bounds.ts";
 import { checkCount, quote, validate, validateObject } from "../openai/validate.ts";
 import { PLAIN_REQUEST } from "../plain-request.ts";
@@ -165,7 +165,5 @@ function constraintOf(grammar: Parameters["grammar"]): Constraint | null {
   const object = objectOf(value);
   const schema = type === "json_schema" ? (objectOf(object?.schema) ?? objectOf(object?.value) ?? object) : object;
   if (schema === null) throw wrong("a JSON Schema");
-  const constraint: Constraint = { kind: "schema", schema };
-  checkConstraint({ path: GRAMMAR_PATH, constraint }, new JsonBounds());
-  return constraint;
+  return boundedConstraint({ kind: "schema", schema }, GRAMMAR_PATH, new JsonBounds());
 }

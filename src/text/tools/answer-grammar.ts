@@ -18,6 +18,8 @@ import {
   literal,
   optional,
   repeat,
+  rule,
+  ruleRef,
   sequence,
   type Trigger,
   token,
@@ -111,7 +113,8 @@ function anyCall({ syntax, tools, toolChoice }: AnswerRules): Expression {
     const begin = `{"name": ${JSON.stringify(tool.name)}, "${argumentsKey}": `;
     return [sequence(literal(begin), argumentsOf(tool, index), literal("}"))];
   });
-  return choice(...calls);
+  // A rule is compiled once, however often it is used.
+  return ruleRef(rule("call", choice(...calls)));
 }
 
 /** A schema that cannot be enforced binds a strict tool's client to send another one; otherwise any object will do. */

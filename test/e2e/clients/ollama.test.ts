@@ -89,7 +89,12 @@ describe("chat", () => {
         large: expect.any(Boolean),
       });
     }
-    const { response: json, done_reason } = await client.generate({ model: MODEL, prompt: "x", format: "json", options });
+    const { response: json, done_reason } = await client.generate({
+      model: MODEL,
+      prompt: "x",
+      format: "json",
+      options,
+    });
     expect(json).toMatch(/^\{/);
     if (done_reason === "stop") expect(typeof JSON.parse(json!)).toBe("object");
   });

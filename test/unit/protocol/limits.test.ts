@@ -34,6 +34,7 @@ const nested = (depth: number): object => {
   for (let level = 1; level < depth; level++) value = { a: value };
   return value;
 };
+const NO_SCHEMA_CHARS = JSON.stringify({ kind: "schema", schema: { a: "" } }).length;
 const part = { type: "text", text: "x" };
 
 /** `accept(limit)` decodes, `accept(limit + step)` is refused for `param`. */
@@ -143,7 +144,7 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["JSON_VALUES_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: { a: many(size - 2, 1) } })],
   ["TEMPLATE_ARGUMENTS_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: biases(size) })],
   ["DOCUMENTS_MAX", "documents", (size) => chat({ documents: many(size, {}) })],
-  ["CONSTRAINT_CHARS_MAX", "json_schema", (size) => chat({ json_schema: { a: chars(size - 37) } })],
+  ["CONSTRAINT_CHARS_MAX", "json_schema", (size) => chat({ json_schema: { a: chars(size - NO_SCHEMA_CHARS) } })],
   ["TITLE_CHARS_MAX", "title", (size) => decodeSessionInit({ title: chars(size) })],
 ];
 

@@ -1,7 +1,7 @@
 /** Requests to other servers: what our own decoders read from them is the request again. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { GenerateRequest, Prompt, SamplingParams } from "../../../src/protocol/generate.ts";
+import type { Constraint, GenerateRequest, Prompt, SamplingParams } from "../../../src/protocol/generate.ts";
 import { decodeChatRequest } from "../../../src/protocol/openai/chat-request.ts";
 import { decodeCompletionRequest } from "../../../src/protocol/openai/completion-request.ts";
 import { echoedTexts, encodeUpstreamRequest } from "../../../src/protocol/openai/upstream-request.ts";
@@ -40,6 +40,14 @@ const tools = fc.uniqueArray(
 const templateArguments = fc
   .record({ enable_thinking: fc.boolean(), reasoning_effort: fc.constantFrom("low", "high") }, { requiredKeys: [] })
   .filter((variables) => Object.keys(variables).length > 0);
+
+const constraint: fc.Arbitrary<Constraint> = fc.oneof(
+  fc.constant({ kind: "json" as const }),
+  fc.record({ kind: fc.constant("schema" as const), schema: json }),
+  fc.record({ kind: fc.constant("regex" as const), pattern: fc.string() }),
+  fc.record({ kind: fc.constant("choice" as const), choices: fc.array(fc.string(), { minLength: 1, maxLength: 3 }) }),
+  fc.record({ kind: fc.constant("grammar" as const), text: fc.string() }),
+);
 
 const chatPrompt: fc.Arbitrary<Prompt> = fc.record({
   kind: fc.constant("chat" as const),
@@ -85,7 +93,7 @@ const requests = (prompts: fc.Arbitrary<Prompt[]>, logprobsMax: number): fc.Arbi
     stopStrings: fc.array(fc.string({ minLength: 1, maxLength: 9 }), { maxLength: 3 }),
     stopTokenIds: fc.array(fc.nat(99), { maxLength: 3 }),
     ignoreEos: fc.boolean(),
-    constraint: fc.constant(null),
+    constraint: fc.option(constraint),
     toolChoice: fc.constant("none"),
     parallelToolCalls: fc.constant(true),
     minTokens: fc.constant(0),

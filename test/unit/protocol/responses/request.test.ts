@@ -57,6 +57,19 @@ test("fields mean what they mean in a chat, and are repeated in the response", (
   });
 });
 
+test("a format of the text is a constraint of the answer", () => {
+  const schema = { type: "object", properties: {} };
+  const constraint = (fields: object) => decode(fields).generate.constraint;
+  expect(constraint({})).toBeNull();
+  expect(constraint({ text: { format: { type: "text" }, verbosity: "low" } })).toBeNull();
+  expect(constraint({ text: { format: { type: "json_object" } } })).toEqual({ kind: "json" });
+  const format = { type: "json_schema", name: "n", schema, strict: true };
+  expect(constraint({ text: { format } })).toEqual({ kind: "schema", schema });
+  expect(decode({ text: { format } }).echo.text).toEqual({ format });
+  expect(constraint({ guided_regex: "a+" })).toEqual({ kind: "regex", pattern: "a+" });
+  expect(caught(() => decode({ text: { format }, guided_regex: "a+" }))).toMatchObject({ param: "text.format" });
+});
+
 describe("items", () => {
   test("of every kind that has a meaning here", () => {
     const items = input(
