@@ -2,6 +2,7 @@
 import { invalidRequest } from "../errors.ts";
 import type { Constraint } from "../generate.ts";
 import { objectOf } from "../json-values.ts";
+import { boundedConstraint } from "../openai/constraint-fields.ts";
 import type { JsonBounds } from "../openai/json-bounds.ts";
 import { quote } from "../openai/validate.ts";
 
@@ -9,7 +10,6 @@ export function decodeFormat(value: unknown, bounds: JsonBounds): Constraint | n
   if (value == null || value === "") return null;
   if (value === "json") return { kind: "json" };
   const schema = objectOf(value);
-  bounds.check(schema, ["format"]);
-  if (schema !== null) return { kind: "schema", schema };
+  if (schema !== null) return boundedConstraint({ kind: "schema", schema }, ["format"], bounds);
   throw invalidRequest(`'format' must be "json" or a JSON Schema, but is ${quote(value)}.`, "format");
 }

@@ -11,6 +11,7 @@ import { lazily } from "../lazily.ts";
 import {
   MAX_TOKENS_MAX,
   MODEL_NAME_CHARS_MAX,
+  PATTERN_CHARS_MAX,
   PENALTY_ABS_MAX,
   REPETITION_PENALTY_MAX,
   SEED_ABS_MAX,
@@ -21,6 +22,7 @@ import {
   TOKEN_ID_MAX,
   TOP_LOGPROBS_MAX,
 } from "../limits.ts";
+import { boundedConstraint } from "../openai/constraint-fields.ts";
 import { JsonBounds } from "../openai/json-bounds.ts";
 import { checkCount, quote, validate, validateObject } from "../openai/validate.ts";
 import { PLAIN_REQUEST } from "../plain-request.ts";
@@ -63,6 +65,9 @@ const fieldsSchema = lazily(() =>
 
 /** The whole body, for documentation. */
 export const tgiRequestSchema = lazily(() => fieldsSchema().extend({ parameters: parametersSchema().nullish() }));
+
+const patternSchema = lazily(() => z.string().max(PATTERN_CHARS_MAX));
+const GRAMMAR_PATH = ["parameters", "grammar", "value"];
 
 const REFUSED: readonly RefusedField[] = [
   { field: "best_of", neutral: [1] },
@@ -144,7 +149,7 @@ function samplingOf(parameters: Parameters): SamplingParams {
   };
 }
 
-/** "json" has a schema, too; "json_schema" may wrap it, as {name, value}. */
+/** "json" has a schema, too; "json_schema" may wrap it, as {name, schema}. */
 function constraintOf(grammar: Parameters["grammar"]): Constraint | null {
   if (grammar == null) return null;
   const { type, value } = grammar;
@@ -155,11 +160,10 @@ function constraintOf(grammar: Parameters["grammar"]): Constraint | null {
     );
   if (type === "regex") {
     if (typeof value !== "string" || value === "") throw wrong("a pattern");
-    return { kind: "regex", pattern: value };
+    return { kind: "regex", pattern: validate(patternSchema(), value, GRAMMAR_PATH) };
   }
   const object = objectOf(value);
   const schema = type === "json_schema" ? (objectOf(object?.schema) ?? objectOf(object?.value) ?? object) : object;
   if (schema === null) throw wrong("a JSON Schema");
-  new JsonBounds().check(schema, ["parameters", "grammar", "value"]);
-  return { kind: "schema", schema };
+  return boundedConstraint({ kind: "schema", schema }, GRAMMAR_PATH, new JsonBounds());
 }

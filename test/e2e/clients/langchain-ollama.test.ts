@@ -40,6 +40,13 @@ describe("ChatOllama", () => {
     expect(answer.response_metadata).toMatchObject({ done: true });
   });
 
+  test("gives objects of a schema", async () => {
+    const properties = { city: { type: "string", enum: ["Bern", "Basel"] } };
+    const schema = { type: "object", properties, required: ["city"] };
+    const structured = chat.withStructuredOutput(schema, { method: "jsonSchema" });
+    expect(await structured.invoke("Where is the bear?")).toEqual({ city: expect.stringMatching(/^(Bern|Basel)$/) });
+  });
+
   test("answers several at once", async () => {
     const answers = await chat.batch(["What is prefill?", "What is decode?", "Hello!"]);
     for (const { text } of answers) expect(text.length).toBeGreaterThan(0);

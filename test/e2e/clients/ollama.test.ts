@@ -79,6 +79,26 @@ describe("chat", () => {
     expect(response.prompt_eval_count).toBeGreaterThan(30);
   });
 
+  test("answers in the form that it is asked for", async () => {
+    const city = { type: "string", enum: ["Bern", "Basel"] };
+    const format = { type: "object", properties: { city, large: { type: "boolean" } }, required: ["city", "large"] };
+    for (const temperature of [0, 1]) {
+      const response = await client.chat({ model: MODEL, messages, format, options: { temperature, num_predict: 60 } });
+      expect(JSON.parse(response.message.content)).toEqual({
+        city: expect.stringMatching(/^(Bern|Basel)$/),
+        large: expect.any(Boolean),
+      });
+    }
+    const { response: json, done_reason } = await client.generate({
+      model: MODEL,
+      prompt: "x",
+      format: "json",
+      options,
+    });
+    expect(json).toMatch(/^\{/);
+    if (done_reason === "stop") expect(typeof JSON.parse(json!)).toBe("object");
+  });
+
   test("takes thinking as a wish", async () => {
     const response = await client.chat({ model: MODEL, messages, options, think: false });
     expect(response.message.content.length).toBeGreaterThan(10);

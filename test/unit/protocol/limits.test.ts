@@ -106,8 +106,13 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["EMBEDDING_DIMENSIONS_MAX", "dimensions", (dimensions) => embeddings({ dimensions })],
   ["MESSAGE_TOOL_CALLS_MAX", "messages.0.tool_calls", (size) => ollama({ messages: [calls(size)] })],
   ["TOOLS_MAX", "tools", (size) => ollama({ tools: many(size, 0).map((_, i) => tool(`f${i}`)) })],
-  ["JSON_DEPTH_MAX", "format", (depth) => ollama({ format: nested(depth) })],
-  ["JSON_DEPTH_MAX", "parameters.grammar.value", (depth) => tgi({ grammar: { type: "json", value: nested(depth) } })],
+  ["SCHEMA_JSON_DEPTH_MAX", "format", (depth) => ollama({ format: nested(depth) })],
+  [
+    "SCHEMA_JSON_DEPTH_MAX",
+    "parameters.grammar.value",
+    (depth) => tgi({ grammar: { type: "json", value: nested(depth) } }),
+  ],
+  ["PATTERN_CHARS_MAX", "parameters.grammar.value", (size) => tgi({ grammar: { type: "regex", value: chars(size) } })],
   [
     "JSON_DEPTH_MAX",
     "messages.0.tool_calls.0.function.arguments",
