@@ -1,6 +1,7 @@
 /**
- * Two projects: `unit` runs in Node (pure core, WASM engine, scripts), `edge` runs inside workerd with the real
- * wrangler configuration. End-to-end tests (real server, real browser) are part of `unit`'s runner but live apart.
+ * Projects: `unit` runs in Node (pure core, WASM engine, scripts), `edge` runs inside workerd with the real
+ * wrangler configuration. End-to-end tests (real server, real browser) are part of `unit`'s runner but live apart, and
+ * so do those of client packages, which share one server.
  */
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
@@ -21,9 +22,18 @@ export default defineConfig({
       {
         test: {
           name: "e2e",
-          include: ["test/e2e/**/*.test.ts"],
+          include: ["test/e2e/*.test.ts"],
           testTimeout: 180_000,
           hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "clients",
+          include: ["test/e2e/clients/*.test.ts"],
+          globalSetup: ["test/e2e/clients/server.ts"],
+          testTimeout: 60_000,
           fileParallelism: false,
         },
       },

@@ -53,6 +53,7 @@ export async function startBareServer(persistTo: string, variables: Record<strin
       CHAT_SESSION: object("ChatSession"),
       ENGINE_LANE: object("EngineLane"),
       SESSION_DIRECTORY: object("SessionDirectory"),
+      RESPONSE_CONVERSATION: object("ResponseConversation"),
     },
     resourcePersistencePath: persistTo,
     cf: false,
@@ -94,6 +95,7 @@ async function manifestOf({ name, path, sizeBytes }: BenchModel): Promise<ModelM
     quantization: null,
     architecture: null,
     license: null,
+    capabilities: null,
     createdAt: null,
   };
 }

@@ -107,6 +107,7 @@ def describe(out: Path, params: dict[str, np.ndarray], quantization: str) -> dic
         "contextLength": Config().context_length,
         "parameters": int(sum(value.size for value in params.values())),
         "quantization": quantization.upper(),
+        "architecture": "llama",
         "license": LICENSE,
     }
 

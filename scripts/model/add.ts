@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
+import { capabilitiesOf } from "../../src/model/capabilities.ts";
 import { isModelId, MODEL_ID_RULE, type ModelManifest, modelFileKey } from "../../src/model/catalog.ts";
 import { ModelError } from "../../src/model/errors.ts";
 import { fetchSource } from "../../src/model/source-fetch.ts";
@@ -149,6 +150,7 @@ function manifestOf(id: string, file: StoredFile, { header, spec, description }:
     quantization: description.quantization,
     architecture: spec.architecture,
     license: text("general.license"),
+    capabilities: capabilitiesOf(header),
     createdAt: new Date().toISOString(),
   };
 }

@@ -1,6 +1,7 @@
 /**
  * The HTTP API over one `ModelService`: the same for every host. Compose it by handing it whole requests
- * (`app.fetch(request)`); it answers every path, unknown ones with a 404 in OpenAI's shape.
+ * (`app.fetch(request)`); it answers every path, unknown ones with a 404; refusals have the shape that the
+ * path's clients read (`error-shapes.ts`).
  *
  * A request's way: its id and the access log → CORS → the route, which decodes and refuses, asks the service, encodes.
  * Content is never negotiated by `Accept`: clients send `application/json` and read a stream.
@@ -9,16 +10,25 @@ import { Hono } from "hono";
 import { unknownRoute } from "../protocol/errors.ts";
 import type { ApiContext, ApiEnv, ApiOptions } from "./context.ts";
 import { allowAnyOrigin, isPreflight, preflightResponse } from "./cors.ts";
+import { embeddingRoutes } from "./embedding-routes.ts";
 import { errorResponse, toApiError } from "./error-response.ts";
+import { API_PATHS } from "./error-shapes.ts";
 import { generationRoutes } from "./generation-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
+import { namedModels, PLAIN_NAMES } from "./model-names.ts";
 import { modelRoutes } from "./model-routes.ts";
+import { ollamaModelRoutes } from "./ollama-model-routes.ts";
+import { ollamaRoutes } from "./ollama-routes.ts";
 import { requestIdOf } from "./request-id.ts";
+import { responseRoutes } from "./response-routes.ts";
 import { addRoute } from "./routes.ts";
 import { sessionRoutes } from "./session-routes.ts";
+import { tgiRoutes } from "./tgi-routes.ts";
+import { tokenizeRoutes } from "./tokenize-routes.ts";
 
 export function createApi(options: ApiOptions): Hono<ApiEnv> {
-  const { clock, log, randomId, sessions, authorize } = options;
+  const { clock, log, randomId, sessions, authorize, names = PLAIN_NAMES } = options;
+  const named = { ...options, models: namedModels(options.models, names) };
   const app = new Hono<ApiEnv>();
 
   app.use(async (context, next) => {
@@ -34,29 +44,37 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     log({ level: "info", event: "request", requestId, method, route, status: context.res.status, durationMs });
   });
 
-  app.use("/v1/*", async (context, next) => {
-    if (isPreflight(context.req.raw)) return preflightResponse(context.req.raw);
-    await next();
-    allowAnyOrigin(context.res.headers);
-  });
+  for (const path of API_PATHS) {
+    app.use(path, async (context, next) => {
+      if (isPreflight(context.req.raw)) return preflightResponse(context.req.raw);
+      await next();
+      allowAnyOrigin(context.res.headers);
+    });
 
-  // After CORS: a preflight brings no key, and a page may read why it was refused.
-  app.use("/v1/*", (context, next) => {
-    authorize?.(context.req.raw);
-    return next();
-  });
+    // After CORS: a preflight brings no key, and a page may read why it was refused.
+    app.use(path, (context, next) => {
+      authorize?.(context.req.raw);
+      return next();
+    });
+  }
 
   const routes = [
     ...healthRoutes(options),
-    ...modelRoutes(options),
-    ...generationRoutes(options),
-    ...(sessions === null ? [] : sessionRoutes(options, sessions)),
+    ...modelRoutes(named),
+    ...generationRoutes(named),
+    ...responseRoutes(named),
+    ...ollamaRoutes(named),
+    ...ollamaModelRoutes(named),
+    ...embeddingRoutes(named),
+    ...tokenizeRoutes(named),
+    ...tgiRoutes(named),
+    ...(sessions === null ? [] : sessionRoutes(named, sessions)),
   ];
   for (const route of routes) addRoute(app, route);
 
-  app.notFound((context) => errorResponse(unknownRoute(context.req.method, shortPath(context))));
+  app.notFound((context) => errorResponse(unknownRoute(context.req.method, shortPath(context)), context.req.path));
   app.onError((cause, context) =>
-    errorResponse(toApiError(cause, context.get("requestId"), context.get("route"), log)),
+    errorResponse(toApiError(cause, context.get("requestId"), context.get("route"), log), context.req.path),
   );
   return app;
 }

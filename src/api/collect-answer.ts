@@ -5,21 +5,31 @@
  */
 import { type Answer, AnswerCollector } from "../protocol/answer.ts";
 import { clientClosedRequest } from "../protocol/errors.ts";
+import type { GenerateEvent } from "../protocol/generate.ts";
 import { Cancellation } from "./cancellation.ts";
 import type { EventStream } from "./model-service.ts";
 
 export async function collectAnswer(events: EventStream, numChoices: number, signal: AbortSignal): Promise<Answer> {
   const collector = new AnswerCollector(numChoices);
+  await readAnswer(events, signal, (event) => collector.add(event));
+  return collector.answer();
+}
+
+/** Every event up to the last one. @param take may throw, and ends the generation by it */
+export async function readAnswer(
+  events: EventStream,
+  signal: AbortSignal,
+  take: (event: GenerateEvent) => void,
+): Promise<void> {
   const cancellation = new Cancellation(events, signal);
   try {
     for (let event = await events.next(); event !== null; event = await events.next()) {
       if (cancellation.isOver) break;
-      collector.add(event);
+      take(event);
       if (event.type === "done") break;
     }
     if (cancellation.isOver) throw clientClosedRequest();
     cancellation.finish();
-    return collector.answer();
   } catch (cause) {
     cancellation.cancel();
     throw cause;

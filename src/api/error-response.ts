@@ -1,10 +1,16 @@
 /** Errors as HTTP responses, and the border between what a client may know and what only the log may. */
 import { ApiError, internalError } from "../protocol/errors.ts";
-import { errorBody, errorHeaders } from "../protocol/openai/error-body.ts";
+import { errorHeaders } from "../protocol/openai/error-body.ts";
+import { errorShapeOf } from "./error-shapes.ts";
 import { causeText, type Log } from "./log.ts";
 
-export function errorResponse(error: ApiError, headers: Record<string, string> = {}): Response {
-  return Response.json(errorBody(error), { status: error.status, headers: { ...errorHeaders(error), ...headers } });
+/** @param path of the request, which says in what shape its client reads errors */
+export function errorResponse(error: ApiError, path: string, headers: Record<string, string> = {}): Response {
+  const shape = errorShapeOf(path);
+  return Response.json(shape.body(error), {
+    status: shape.status(error),
+    headers: { ...errorHeaders(error), ...headers },
+  });
 }
 
 /** Anything but an `ApiError` is a bug: its cause goes to the log, the client learns the request's id. */

@@ -1,25 +1,19 @@
 /** GET /v1/models and /v1/models/{id}. Ids may hold slashes ("org/name"), so the id is the rest of the path. */
-import { modelNotFound } from "../protocol/errors.ts";
 import { modelBody, modelListBody } from "../protocol/openai/models.ts";
 import type { ApiOptions } from "./context.ts";
+import { knownModel } from "./known-model.ts";
+import { PLAIN_NAMES } from "./model-names.ts";
 import type { Route } from "./routes.ts";
 
-export function modelRoutes({ models }: ApiOptions): Route[] {
+export function modelRoutes({ models, names = PLAIN_NAMES }: ApiOptions): Route[] {
   return [
     { path: "/v1/models", methods: { GET: async () => Response.json(modelListBody(await models.models())) } },
     {
       path: "/v1/models/:id{.+}",
       methods: {
         GET: async (context) => {
-          const id = context.req.param("id") ?? "";
-          const known = await models.models();
-          const model = known.find((one) => one.id === id);
-          if (model === undefined) {
-            throw modelNotFound(
-              id,
-              known.map((one) => one.id),
-            );
-          }
+          const asked = context.req.param("id") ?? "";
+          const model = await names.run(asked, models, (id) => knownModel(models, id));
           return Response.json(modelBody(model));
         },
       },

@@ -21,6 +21,6 @@ export function addRoute(app: Hono<ApiEnv>, { path, methods }: Route): void {
   for (const [method, handler] of Object.entries(methods)) app.on(method, path, handler);
   app.all(path, (context) => {
     const { method, path: requested } = context.req;
-    return errorResponse(methodNotAllowed(method, requested, allowed), { allow: allowed.join(", ") });
+    return errorResponse(methodNotAllowed(method, requested, allowed), requested, { allow: allowed.join(", ") });
   });
 }

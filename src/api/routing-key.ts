@@ -3,18 +3,24 @@
  * else those whose prompts begin alike. For a chat that is the system message and the first user message, so all turns
  * of a conversation meet; a system message longer than `PREFIX_CHARS` brings all its conversations together.
  */
+import type { EmbedRequest } from "../protocol/embed.ts";
 import type { GenerateRequest, Prompt } from "../protocol/generate.ts";
 import type { WireRequest } from "../protocol/wire-request.ts";
 
 /** About 256 tokens: 16 KV blocks of 16, below which a shared prefix hardly pays. */
 const PREFIX_CHARS = 1024;
 
-export function routingKeyOf({ generate, promptCacheKey }: WireRequest): string {
+export function routingKeyOf({ generate, promptCacheKey }: Pick<WireRequest, "generate" | "promptCacheKey">): string {
   if (promptCacheKey !== null) return `key:${promptCacheKey}`;
   return `prefix:${fnv1a(`${generate.cacheSalt}\n${prefixOf(generate)}`).toString(16)}`;
 }
 
-function prefixOf({ prompts }: GenerateRequest): string {
+/** Embeddings find a prefix as answers do. */
+export function embedRoutingKey({ cacheSalt, prompts }: EmbedRequest): string {
+  return `prefix:${fnv1a(`${cacheSalt}\n${prefixOf({ prompts })}`).toString(16)}`;
+}
+
+function prefixOf({ prompts }: Pick<GenerateRequest, "prompts">): string {
   return textOf(prompts[0]!).slice(0, PREFIX_CHARS);
 }
 

@@ -2,7 +2,7 @@
  * Conversations that the server keeps. A session's id is the capability to it: whoever has the id may read, continue and
  * delete it. The list is the owner's alone (`owner.ts`).
  */
-import { notFound, unavailable, upgradeRequired } from "../protocol/errors.ts";
+import { notFound, upgradeRequired } from "../protocol/errors.ts";
 import { decodeLastEventId } from "../protocol/session-socket.ts";
 import {
   decodeSessionFork,
@@ -22,7 +22,9 @@ import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
 import { errorResponse } from "./error-response.ts";
 import { CHAT_FORMAT } from "./generation-routes.ts";
 import { readJsonBody } from "./json-body.ts";
-import type { ModelService, SessionQuestion, SessionService } from "./model-service.ts";
+import { firstModel } from "./known-model.ts";
+import { PLAIN_NAMES } from "./model-names.ts";
+import type { SessionQuestion, SessionService } from "./model-service.ts";
 import { isOwnPage, ownerCookie, ownerOf } from "./owner.ts";
 import type { Route } from "./routes.ts";
 
@@ -74,7 +76,9 @@ function create(options: ApiOptions, sessions: SessionService): ApiHandler {
     const { model, ...init } = decodeSessionInit(await readJsonBody(request, {}));
     const known = ownerOf(request);
     const owner = known ?? (isOwnPage(request) ? options.randomId() : null);
-    const session = await sessions.create({ ...init, model: model ?? (await firstModel(options.models)) }, owner);
+    const asked = model ?? (await firstModel(options.models)).id;
+    const create = (model: string) => sessions.create({ ...init, model }, owner);
+    const session = await (options.names ?? PLAIN_NAMES).run(asked, options.models, create);
     const headers = new Headers(PRIVATE);
     if (owner !== null && known === null) headers.set("set-cookie", ownerCookie(owner, request));
     return Response.json(sessionBody(session), { status: 201, headers });
@@ -161,7 +165,7 @@ function connect(sessions: SessionService): ApiHandler {
     const position = lastEvent(context);
     const { method, path } = context.req;
     const isUpgrade = method === "GET" && context.req.header("upgrade")?.toLowerCase() === "websocket";
-    if (!isUpgrade) return errorResponse(upgradeRequired(path), { upgrade: "websocket" });
+    if (!isUpgrade) return errorResponse(upgradeRequired(path), path, { upgrade: "websocket" });
     return sessions.connect(id, position);
   };
 }
@@ -180,10 +184,4 @@ function sessionId(context: ApiContext): string {
   // No object is woken for what cannot be an id.
   if (!isSessionId(id)) throw notFound(`The session '${id.slice(0, 64)}'`);
   return id;
-}
-
-async function firstModel(models: ModelService): Promise<string> {
-  const [model] = await models.models();
-  if (model === undefined) throw unavailable("No model is installed. Add one with `npm run model -- add`.", 60);
-  return model.id;
 }

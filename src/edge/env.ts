@@ -2,6 +2,7 @@
 import type { ChatSession } from "./chat-session.ts";
 import type { EngineLane } from "./engine-lane.ts";
 import type { WorkersAi } from "./origins/workers-ai.ts";
+import type { ResponseConversation } from "./response-conversation.ts";
 import type { SessionDirectory } from "./session-directory.ts";
 
 export interface Env {
@@ -15,8 +16,14 @@ export interface Env {
   ENGINE_LANE: DurableObjectNamespace<EngineLane>;
   /** One object for each owner, named by the owner's id: the list of their sessions. */
   SESSION_DIRECTORY: DurableObjectNamespace<SessionDirectory>;
+  /** One object for the responses of each conversation, named by what their ids have in common. */
+  RESPONSE_CONVERSATION: DurableObjectNamespace<ResponseConversation>;
   /** Model that answers where the caller names none; unset = the demo. */
   DEFAULT_MODEL?: string;
+  /** Other names of models, as a JSON object of name to id; unset = none. */
+  MODEL_ALIASES?: string | Readonly<Record<string, string>>;
+  /** Model that answers for names that nobody knows; unset = they are a 404. */
+  MODEL_FALLBACK?: string;
   /** Bytes an isolate may hold, JS heap and linear memory together; unset = `ISOLATE_BUDGET_BYTES`. */
   MEMORY_BUDGET_BYTES?: string;
   /** Drafts of a decode: "off", "auto", or the most of them as a number; unset = "auto". */

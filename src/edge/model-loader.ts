@@ -88,8 +88,9 @@ export class LoadedModel {
         backend,
         tokenizer,
         embedding: { width: spec.dModel, pooling: spec.pooling },
-        encodeChat: (messages, transcript) =>
-          encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
+        encodeChat: (messages, transcript, extras) =>
+          encodeChat(tokenizer, template, messages, { ...extras, addGenerationPrompt: true, transcript }),
+        syntax: template.dialect.syntax,
         clock: () => performance.now(),
         random: () => Math.random(),
         limits: { numWaitingMax: NUM_WAITING_MAX, speculation: options.speculation },

@@ -117,10 +117,11 @@ async function modelInfos(env: Env): Promise<ModelInfo[]> {
 /** As the manifests say, with the context that memory allows where the model is loaded in this isolate. */
 async function edgeInfos(env: Env): Promise<ModelInfo[]> {
   const models = await modelStore.list(env);
-  return models.map(({ key, info }) => ({
-    ...info,
-    contextLength: isolateEngine.contextLengthOf(key) ?? info.contextLength,
-  }));
+  return models.map(({ key, info }) => {
+    const loadedLength = isolateEngine.contextLengthOf(key);
+    if (loadedLength === null) return info;
+    return { ...info, contextLength: loadedLength, residency: "cpu" as const };
+  });
 }
 
 function originInfo({ id, places, contextLength, description }: OriginModel): ModelInfo {
@@ -131,9 +132,14 @@ function originInfo({ id, places, contextLength, description }: OriginModel): Mo
     contextLength,
     description,
     parent: null,
+    architecture: null,
     quantization: null,
     numParameters: null,
     sizeBytes: null,
+    sha256: null,
+    license: null,
+    capabilities: ["completion"],
+    residency: null,
   };
 }
 

@@ -139,9 +139,14 @@ function infoOf(manifest: ModelManifest): ModelInfo {
     ownedBy: "runnel",
     contextLength: manifest.contextLength,
     description: manifest.description ?? manifest.name,
+    architecture: manifest.architecture,
     quantization: manifest.quantization,
     numParameters: manifest.parameters,
     sizeBytes: manifest.sizeBytes,
+    sha256: manifest.sha256,
+    license: manifest.license,
+    capabilities: manifest.capabilities ?? ["completion"],
+    residency: null,
   };
 }
 

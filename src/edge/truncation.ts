@@ -1,21 +1,16 @@
 /**
  * A conversation that does not fit the context, made to fit: its oldest turns are left out of the prompt (never of the
- * history), what the system said first stays, and what is left begins with a user's message.
+ * history), cut as `protocol/conversation-cuts.ts` says.
  *
  * Where a cut was made before, it stays as long as it fits, and a new one leaves a quarter of the context free: so the
  * KV of what stays is computed once for some turns, and not with every one of them.
  */
+import { possibleCuts } from "../protocol/conversation-cuts.ts";
 import { ApiError } from "../protocol/errors.ts";
 import type { ChatMessage } from "../protocol/generate.ts";
 
 /** Of the context, after a new cut. */
 const FREE_SHARE = 1 / 4;
-
-/** @param numTruncated messages after the leading system ones */
-export function withoutOldest(messages: readonly ChatMessage[], numTruncated: number): ChatMessage[] {
-  const numSystem = numLeadingSystem(messages);
-  return [...messages.slice(0, numSystem), ...messages.slice(numSystem + numTruncated)];
-}
 
 export interface TruncationSearch<Admitted> {
   messages: readonly ChatMessage[];
@@ -71,17 +66,6 @@ export function admitTruncated<Admitted extends Admission>(
   }
   const last = cuts.at(-1) ?? 0;
   return { admitted: admit(last), numTruncated: last };
-}
-
-/** Numbers of messages that may be left out: up to another user's message. */
-export function possibleCuts(messages: readonly ChatMessage[]): number[] {
-  const turns = messages.slice(numLeadingSystem(messages));
-  return turns.flatMap(({ role }, i) => (i > 0 && role === "user" ? [i] : []));
-}
-
-function numLeadingSystem(messages: readonly ChatMessage[]): number {
-  const first = messages.findIndex(({ role }) => role !== "system");
-  return first < 0 ? messages.length : first;
 }
 
 function unlessTooLong<T>(run: () => T): T | null {

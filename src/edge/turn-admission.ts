@@ -4,6 +4,7 @@
  */
 import type { SessionTurnRequest } from "../api/model-service.ts";
 import { drawSeed } from "../api/random-seed.ts";
+import { withoutOldest } from "../protocol/conversation-cuts.ts";
 import { type ApiError, notFound } from "../protocol/errors.ts";
 import type { ChatMessage } from "../protocol/generate.ts";
 import { TRUNCATION_ANSWER_TOKENS } from "../protocol/limits.ts";
@@ -21,7 +22,7 @@ import { originPool } from "./origins/origin-pool.ts";
 import type { SessionKv } from "./session-kv.ts";
 import { cacheSalt, placeQuestion } from "./session-question.ts";
 import type { SessionStore } from "./session-store.ts";
-import { admitTruncated, withoutOldest } from "./truncation.ts";
+import { admitTruncated } from "./truncation.ts";
 import type { TurnLog } from "./turn-log.ts";
 import type { TurnSource } from "./turn-source.ts";
 import type { StoredTurn } from "./turn-store.ts";

@@ -46,8 +46,8 @@ export class TurnLog {
       this.#start = event;
       this.numCachedTokens = event.cachedTokens;
     }
-    if (event.type === "delta") {
-      this.text += event.text;
+    if (event.type === "delta") this.text += event.text;
+    if (event.type === "delta" || event.type === "reasoning") {
       this.#numDeltas++;
       // One by one: a spread of many arguments has a limit.
       for (const id of event.tokenIds) this.#tokenIds.push(id);

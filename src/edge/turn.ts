@@ -171,7 +171,7 @@ export class Turn {
   }
 
   #receive(event: GenerateEvent): void {
-    if (event.type === "delta") this.#firstTokenAtMs ??= this.#host.nowMs();
+    if (event.type === "delta" || event.type === "reasoning") this.#firstTokenAtMs ??= this.#host.nowMs();
     if (event.type === "error") this.#receiveError(event);
     else if (this.#numGiven++ >= this.#numKnown) this.#take(event);
   }

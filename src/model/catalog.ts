@@ -3,6 +3,7 @@
  * in the static assets (`/models/demo.json`) and in R2 (`models/<id>.json`). A manifest is written after its file and
  * deleted before it, so a model that is listed is whole.
  */
+import { MODEL_CAPABILITIES, type ModelCapability } from "../protocol/model-info.ts";
 import { ModelError } from "./errors.ts";
 
 export interface ModelManifest {
@@ -24,6 +25,8 @@ export interface ModelManifest {
   architecture: string | null;
   /** SPDX id where the file or its maker says. */
   license: string | null;
+  /** null where it was added before this was asked. */
+  capabilities: ModelCapability[] | null;
   /** ISO 8601. */
   createdAt: string | null;
 }
@@ -91,6 +94,7 @@ export function parseManifest(text: string, where: string): ModelManifest {
     quantization: field.string("quantization"),
     architecture: field.string("architecture"),
     license: field.string("license"),
+    capabilities: field.words("capabilities", MODEL_CAPABILITIES),
     createdAt: field.matching("createdAt", isDate, "an ISO 8601 date"),
   };
 }
@@ -122,6 +126,15 @@ class Fields {
     const value = this.#json[key] ?? null;
     if (value === null) return null;
     if (typeof value !== "string" || !isValid(value)) throw this.#wrong(key, expected);
+    return value;
+  }
+
+  /** A list of words, each one of `known`. */
+  words<T extends string>(key: string, known: readonly T[]): T[] | null {
+    const value = this.#json[key] ?? null;
+    if (value === null) return null;
+    const isKnown = (word: unknown): word is T => known.some((one) => one === word);
+    if (!Array.isArray(value) || !value.every(isKnown)) throw this.#wrong(key, `a list of ${known.join(", ")}`);
     return value;
   }
 

@@ -4,6 +4,7 @@ import { GpuDevice } from "../backends/gpu/device.ts";
 import { GpuBackend } from "../backends/gpu/gpu-backend.ts";
 import type { LoraFile } from "../backends/gpu/lora-weights.ts";
 import { DECODE_ROWS_MAX, type GpuOptions } from "../backends/gpu/options.ts";
+import { capabilitiesOf } from "../model/capabilities.ts";
 import { describeModel } from "../model/describe.ts";
 import type { GgufHeader } from "../model/gguf.ts";
 import { type GgufFile, readGguf } from "../model/gguf-reader.ts";
@@ -71,8 +72,9 @@ export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineL
       adapters: loras.map(({ name }) => name),
       tokenizer,
       embedding: { width: spec.dModel, pooling: spec.pooling },
-      encodeChat: (messages, transcript) =>
-        encodeChat(tokenizer, template, messages, { addGenerationPrompt: true, transcript }),
+      encodeChat: (messages, transcript, extras) =>
+        encodeChat(tokenizer, template, messages, { ...extras, addGenerationPrompt: true, transcript }),
+      syntax: template.dialect.syntax,
       clock: () => performance.now(),
       random: () => Math.random(),
       limits: { numWaitingMax: waitingMax, speculation },
@@ -128,6 +130,8 @@ async function warmUp(model: ServedModel, name: string): Promise<void> {
     stopTokenIds: [],
     ignoreEos: true,
     constraint: null,
+    toolChoice: "none",
+    parallelToolCalls: true,
     minTokens: 0,
     allowedTokenIds: null,
     badWords: [],
@@ -183,15 +187,24 @@ function gpuOptionsOf({ contextLength, kvBytes, kvPrecision, batchTokensMax, run
 
 function infoOf(id: string, header: GgufHeader, sizeBytes: number | null): Omit<ModelInfo, "contextLength"> {
   const { numParameters, quantization } = describeModel(header);
-  const name = header.metadata.get("general.name");
+  const textOf = (key: string) => {
+    const value = header.metadata.get(key);
+    return typeof value === "string" ? value : null;
+  };
   return {
     id,
     created: Math.floor(Date.now() / 1000),
     parent: null,
     ownedBy: "runnel",
-    description: typeof name === "string" ? name : null,
+    description: textOf("general.name"),
+    architecture: textOf("general.architecture"),
     quantization,
     numParameters,
     sizeBytes,
+    // Reading a file of many gigabytes once more, only to hash it, would double the start.
+    sha256: null,
+    license: textOf("general.license"),
+    capabilities: capabilitiesOf(header),
+    residency: "gpu",
   };
 }

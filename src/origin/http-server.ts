@@ -5,6 +5,7 @@ import { createAdaptorServer } from "@hono/node-server";
 import { createApi } from "../api/app.ts";
 import { systemClock } from "../api/clock.ts";
 import type { Log } from "../api/log.ts";
+import type { ModelNames } from "../api/model-names.ts";
 import { randomHexId } from "../api/random-id.ts";
 import { addRoute } from "../api/routes.ts";
 import { bearerCheck } from "./api-key.ts";
@@ -17,6 +18,7 @@ const CHECK_MS = 20;
 
 export interface HttpServerOptions {
   models: OriginModels;
+  names: ModelNames;
   metrics: OriginMetrics;
   /** null = everybody may ask. */
   apiKey: string | null;
@@ -33,7 +35,7 @@ export interface HttpServer {
 
 /** Listens. @throws Error where the port cannot be had */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { models, metrics, apiKey, host, port, log } = options;
+  const { models, names, metrics, apiKey, host, port, log } = options;
   const authorize = apiKey === null ? null : bearerCheck(apiKey);
   const api = createApi({
     models,
@@ -41,6 +43,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     clock: systemClock,
     randomId: randomHexId,
     log,
+    names,
     ...(authorize !== null && { authorize }),
   });
   const { registry } = metrics;
@@ -111,5 +114,6 @@ function withoutAbort(response: Response, signal: AbortSignal): Response {
 }
 
 function isStream(response: Response): boolean {
-  return response.headers.get("content-type")?.startsWith("text/event-stream") === true;
+  const type = response.headers.get("content-type") ?? "";
+  return type.startsWith("text/event-stream") || type.startsWith("application/x-ndjson");
 }

@@ -12,6 +12,7 @@ interface KnownChoice {
   numEvents: number;
   readonly tokenIds: number[];
   hasFinished: boolean;
+  hasCalls: boolean;
   /** Of them, how many the engine of now has given. */
   numEventsAgain: number;
   numTokensAgain: number;
@@ -23,9 +24,13 @@ const START = -1;
 export class KnownEvents {
   readonly #choices = new Map<number, KnownChoice>();
 
-  /** Of a choice, without the last one: that may be what ended it, and a generation must have something left to draw. */
+  /**
+   * Of a choice, without the last one: that may be what ended it, and a generation must have something left to draw. None
+   * where it called tools, whose tokens are in no event: it is computed again then.
+   */
   generatedTokens(index: number): number[] {
-    return this.#choices.get(index)?.tokenIds.slice(0, -1) ?? [];
+    const choice = this.#choices.get(index);
+    return choice === undefined || choice.hasCalls ? [] : choice.tokenIds.slice(0, -1);
   }
 
   /** Everything will be given again. */
@@ -39,12 +44,13 @@ export class KnownEvents {
   take(event: GenerateEvent): Novelty {
     if (event.type === "done" || event.type === "error") return "new";
     const choice = this.#choiceAt(event.type === "start" ? START : event.index);
-    const tokenIds = event.type === "delta" ? event.tokenIds : [];
+    const tokenIds = event.type === "delta" || event.type === "reasoning" ? event.tokenIds : [];
     if (choice.numEventsAgain++ < choice.numEvents) {
       const isSame = tokenIds.every((id) => choice.tokenIds[choice.numTokensAgain++] === id);
       return isSame && (event.type !== "finish" || choice.hasFinished) ? "known" : "differs";
     }
     choice.numEvents++;
+    choice.hasCalls ||= event.type === "toolCall";
     // One by one: a spread of many arguments has a limit.
     for (const id of tokenIds) choice.tokenIds.push(id);
     choice.hasFinished = event.type === "finish";
@@ -54,7 +60,14 @@ export class KnownEvents {
   #choiceAt(index: number): KnownChoice {
     const known = this.#choices.get(index);
     if (known !== undefined) return known;
-    const choice = { numEvents: 0, tokenIds: [], hasFinished: false, numEventsAgain: 0, numTokensAgain: 0 };
+    const choice: KnownChoice = {
+      numEvents: 0,
+      tokenIds: [],
+      hasFinished: false,
+      hasCalls: false,
+      numEventsAgain: 0,
+      numTokensAgain: 0,
+    };
     this.#choices.set(index, choice);
     return choice;
   }

@@ -88,7 +88,7 @@ export class OpenAnswer {
     if (novelty !== "new") return novelty;
     if (event.type === "start") this.#numCachedTokens = event.cachedTokens;
     else this.numLosses = 0;
-    if (event.type === "delta") this.#firstTokenAtMs ??= this.#options.nowMs();
+    if (event.type !== "start" && event.type !== "prompt") this.#firstTokenAtMs ??= this.#options.nowMs();
     const whole = this.#ofAllLives(event);
     this.meter.observe(whole);
     this.#unread.push(whole);

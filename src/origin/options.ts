@@ -1,6 +1,7 @@
 /** The command line of `npm run origin`. */
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
+import { type ModelNames, parseModelNames } from "../api/model-names.ts";
 import { isModelId, MODEL_ID_RULE } from "../model/catalog.ts";
 import { NUM_DRAFTS_MAX } from "../serving/draft-policy.ts";
 import type { AdapterConfig, EngineConfig } from "./messages.ts";
@@ -49,6 +50,8 @@ export interface OriginOptions {
   host: string;
   port: number;
   apiKey: string | null;
+  /** From the variables that the Worker has, too. */
+  names: ModelNames;
   drainMs: number;
   isVerbose: boolean;
   engines: EngineConfig[];
@@ -111,6 +114,7 @@ export function parseOptions(args: string[], env: Readonly<Record<string, string
     host: values.host,
     port: count("The port", values.port ?? env.PORT, 0, 65_535) ?? DEFAULT_PORT,
     apiKey: keyOf(values["api-key"] ?? env[API_KEY_VARIABLE]),
+    names: namesOf(env),
     drainMs: 1000 * (count("--drain-seconds", values["drain-seconds"], 0, DRAIN_S_MAX) ?? DRAIN_S),
     isVerbose: values.verbose,
     engines,
@@ -168,6 +172,14 @@ function count(what: string, text: string | undefined, min: number, max = Number
   if (text.trim() !== "" && Number.isInteger(value) && value >= min && value <= max) return value;
   const bound = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
   throw new UsageError(`${what} is '${text}'; it must be a whole number ${bound}.`);
+}
+
+function namesOf(env: Readonly<Record<string, string | undefined>>): ModelNames {
+  try {
+    return parseModelNames(env.MODEL_ALIASES, env.MODEL_FALLBACK);
+  } catch (cause) {
+    throw new UsageError(cause instanceof Error ? cause.message : String(cause));
+  }
 }
 
 function keyOf(key: string | undefined): string | null {

@@ -46,12 +46,15 @@ export class RequestMeter {
       this.#numPromptTokens = event.promptTokens;
       promptTokens.inc(this.#label, event.promptTokens);
       this.#adapters.runs(this.#request.model);
-    } else if (event.type === "delta") {
+    } else if (event.type === "delta" || event.type === "reasoning") {
       this.#token(event.index, event.tokenIds.length);
+    } else if (event.type === "toolCall" || event.type === "toolArguments") {
+      // Their tokens are counted at the end, with those that are in no event.
+      this.#token(event.index, 0);
     } else if (event.type === "finish") {
       succeeded.inc({ ...this.#label, finished_reason: event.reason });
     } else if (event.type === "done") {
-      // Tokens that ended a choice are in no delta.
+      // Tokens that ended a choice or made a call are in no delta.
       this.#count(Math.max(0, event.usage.completionTokens - this.#numTokens));
       this.#finished();
       this.#leave();

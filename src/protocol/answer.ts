@@ -4,13 +4,16 @@
  */
 import { apiErrorOf } from "./error-event.ts";
 import { EventOrder } from "./event-order.ts";
-import type { FinishReason, GenerateEvent, TokenLogprob, Usage } from "./generate.ts";
+import type { FinishReason, GenerateEvent, Timings, TokenLogprob, ToolCall, Usage } from "./generate.ts";
 
 export interface AnswerChoice {
   index: number;
   /** The echoed prompt, where asked for, and then what was generated. */
   text: string;
-  /** Of the whole `text`; null where no logprobs were asked for. */
+  /** What was thought before it, apart from `text`; "" where nothing was. */
+  reasoning: string;
+  toolCalls: ToolCall[];
+  /** Of `reasoning` and the whole `text`, not of calls; null where no logprobs were asked for. */
   tokens: TokenLogprob[] | null;
   reason: FinishReason;
   /** The stop string or token that matched, or null. */
@@ -21,10 +24,13 @@ export interface Answer {
   model: string;
   choices: AnswerChoice[];
   usage: Usage;
+  timings: Timings;
 }
 
 interface OpenChoice {
   pieces: string[];
+  reasoning: string[];
+  calls: { id: string; name: string; pieces: string[] }[];
   tokens: TokenLogprob[] | null;
   reason: FinishReason;
   stop: string | number | null;
@@ -35,11 +41,14 @@ export class AnswerCollector {
   readonly #choices: OpenChoice[];
   #model = "";
   #usage: Usage | null = null;
+  #timings: Timings | null = null;
 
   constructor(numChoices: number) {
     this.#order = new EventOrder(numChoices);
     this.#choices = Array.from({ length: numChoices }, () => ({
       pieces: [],
+      reasoning: [],
+      calls: [],
       tokens: null,
       reason: "stop",
       stop: null,
@@ -54,15 +63,23 @@ export class AnswerCollector {
         this.#model = event.model;
         break;
       case "prompt":
-      case "delta": {
+      case "delta":
+      case "reasoning": {
         const choice = this.#choices[event.index]!;
-        choice.pieces.push(event.text);
+        const pieces = event.type === "reasoning" ? choice.reasoning : choice.pieces;
+        pieces.push(event.text);
         if (event.tokens !== null) {
           choice.tokens ??= [];
           for (const token of event.tokens) choice.tokens.push(token);
         }
         break;
       }
+      case "toolCall":
+        this.#choices[event.index]!.calls.push({ id: event.id, name: event.name, pieces: [] });
+        break;
+      case "toolArguments":
+        this.#choices[event.index]!.calls[event.call]!.pieces.push(event.text);
+        break;
       case "finish": {
         const choice = this.#choices[event.index]!;
         choice.reason = event.reason;
@@ -71,6 +88,7 @@ export class AnswerCollector {
       }
       case "done":
         this.#usage = event.usage;
+        this.#timings = event.timings;
         break;
       case "error":
         throw apiErrorOf(event);
@@ -80,7 +98,12 @@ export class AnswerCollector {
   /** After the last event. */
   answer(): Answer {
     this.#order.end();
-    const choices = this.#choices.map(({ pieces, ...rest }, index) => ({ index, text: pieces.join(""), ...rest }));
-    return { model: this.#model, choices, usage: this.#usage! };
+    const choices = this.#choices.map(answerChoice);
+    return { model: this.#model, choices, usage: this.#usage!, timings: this.#timings! };
   }
+}
+
+function answerChoice({ pieces, reasoning, calls, ...rest }: OpenChoice, index: number): AnswerChoice {
+  const toolCalls = calls.map(({ id, name, pieces: json }) => ({ id, name, arguments: json.join("") }));
+  return { index, text: pieces.join(""), reasoning: reasoning.join(""), toolCalls, ...rest };
 }

@@ -2,6 +2,7 @@
  * The one error that reaches a client. Made by named factories, so that each case has one wording: what was wrong, the
  * value, the limit, the mend. Anything else thrown is a bug and shows a request id only (`internalError`).
  */
+import { RESPONSE_CHAIN_MAX } from "./limits.ts";
 
 export interface ApiErrorFields {
   /** HTTP status. */
@@ -54,9 +55,9 @@ export function unsupportedParameter(param: string, neutral: readonly unknown[] 
 }
 
 /** Images, audio, files: the models served here read text. */
-export function unsupportedContent(param: string, kind: string): ApiError {
+export function unsupportedContent(param: string, kind: string, textKind = "text"): ApiError {
   return invalidRequest(
-    `'${param}' is a part of type '${kind}', but this model reads text only. Send parts of type 'text'.`,
+    `'${param}' is a part of type '${kind}', but this model reads text only. Send parts of type '${textKind}'.`,
     param,
     "unsupported_content",
   );
@@ -114,6 +115,15 @@ export function notFound(what: string): ApiError {
     param: null,
     message: `${what} does not exist.`,
   });
+}
+
+export function previousResponseNotFound(id: string): ApiError {
+  return invalidRequest(
+    `The response '${id}', or one that it goes on from, is not kept here (any more), or they are more than ` +
+      `${RESPONSE_CHAIN_MAX}. Send the whole conversation as 'input' instead.`,
+    "previous_response_id",
+    "previous_response_not_found",
+  );
 }
 
 export function unknownRoute(method: string, path: string): ApiError {
@@ -310,6 +320,11 @@ export function upstreamBusy(message: string, retryAfterS: number): ApiError {
     message,
     retryAfterS,
   });
+}
+
+/** A route of a protocol that this server speaks, for something that it does not do. */
+export function notImplemented(message: string): ApiError {
+  return new ApiError({ status: 501, type: INVALID, code: "not_implemented", param: null, message });
 }
 
 /** A model file that cannot be served: corrupt, unsupported or over the memory budget. Retrying does not help. */

@@ -5,14 +5,19 @@
  */
 import type { GenerateEvent } from "./generate.ts";
 
-type ChoiceState = "new" | "open" | "finished";
+interface ChoiceState {
+  phase: "new" | "open" | "finished";
+  numCalls: number;
+}
+
+type ChoiceEvent = Extract<GenerateEvent, { index: number }>;
 
 export class EventOrder {
   readonly #choices: ChoiceState[];
   #state: "new" | "open" | "ended" = "new";
 
   constructor(numChoices: number) {
-    this.#choices = new Array(numChoices).fill("new");
+    this.#choices = Array.from({ length: numChoices }, () => ({ phase: "new", numCalls: 0 }));
   }
 
   get hasEnded(): boolean {
@@ -30,11 +35,14 @@ export class EventOrder {
         break;
       case "prompt":
       case "delta":
+      case "reasoning":
+      case "toolCall":
+      case "toolArguments":
       case "finish":
         this.#checkChoice(event);
         break;
       case "done": {
-        const unfinished = this.#choices.findIndex((state) => state !== "finished");
+        const unfinished = this.#choices.findIndex(({ phase }) => phase !== "finished");
         if (unfinished >= 0) throw outOfOrder("done", `choice ${unfinished} has not finished`);
         this.#state = "ended";
         break;
@@ -49,13 +57,19 @@ export class EventOrder {
     if (!this.hasEnded) throw new Error("The event stream broke off: its last event was neither done nor error.");
   }
 
-  #checkChoice(event: { type: "prompt" | "delta" | "finish"; index: number }): void {
+  #checkChoice(event: ChoiceEvent): void {
     const state = this.#choices[event.index];
     if (state === undefined) throw outOfOrder(event.type, `there is no choice ${event.index}`);
-    if (state === "finished" || (event.type === "prompt" && state === "open")) {
-      throw outOfOrder(event.type, `choice ${event.index} is ${state}`);
+    if (state.phase === "finished" || (event.type === "prompt" && state.phase === "open")) {
+      throw outOfOrder(event.type, `choice ${event.index} is ${state.phase}`);
     }
-    this.#choices[event.index] = event.type === "finish" ? "finished" : "open";
+    if (event.type === "toolCall" && event.call !== state.numCalls++) {
+      throw outOfOrder(event.type, `call ${event.call} is not the next one of choice ${event.index}`);
+    }
+    if (event.type === "toolArguments" && event.call !== state.numCalls - 1) {
+      throw outOfOrder(event.type, `call ${event.call} is not the open one of choice ${event.index}`);
+    }
+    state.phase = event.type === "finish" ? "finished" : "open";
   }
 }
 

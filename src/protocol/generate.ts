@@ -29,17 +29,55 @@ export interface SamplingParams {
 
 export type ChatRole = "system" | "user" | "assistant" | "tool";
 
+/** A call that a model made. */
+export interface ToolCall {
+  /** Names the call in the conversation; a result carries it. */
+  id: string;
+  name: string;
+  /** JSON text, as the model wrote it; normally of an object. */
+  arguments: string;
+}
+
 export interface ChatMessage {
   role: ChatRole;
   content: string;
   name?: string;
+  /** Of an assistant's message. */
+  toolCalls?: ToolCall[];
+  /** Of a tool's message: the call whose result `content` is. */
+  toolCallId?: string;
+  /** What an assistant thought before it answered. */
+  reasoning?: string;
 }
+
+/** A function that the model may call. */
+export interface Tool {
+  name: string;
+  description: string;
+  /** JSON Schema of the arguments, an object's; null = any object. */
+  parameters: Record<string, unknown> | null;
+  /** The arguments of a call must satisfy `parameters` whichever way the call came about. */
+  strict: boolean;
+}
+
+/** Whether tools may be called, must be, or which one must be. */
+export type ToolChoice = "none" | "auto" | "required" | { name: string };
 
 export type Prompt =
   | { kind: "text"; text: string }
   | { kind: "tokens"; tokens: number[] }
-  /** `answerSoFar`: words of the answer that are there already, to go on from; absent = a new answer. */
-  | { kind: "chat"; messages: ChatMessage[]; answerSoFar?: string };
+  /**
+   * `answerSoFar`: words of the answer that are there already, to go on from; absent = a new answer.
+   * `tools`: what the template tells the model of; absent = none, and the answer is not read for calls.
+   * `templateArguments`: further variables for the chat template, such as `enable_thinking`.
+   */
+  | {
+      kind: "chat";
+      messages: ChatMessage[];
+      answerSoFar?: string;
+      tools?: Tool[];
+      templateArguments?: Record<string, unknown>;
+    };
 
 /** What an answer's text must be, from its first character to its last; enforced at every sampled token. */
 export type Constraint =
@@ -81,6 +119,10 @@ export interface GenerateRequest {
   ignoreEos: boolean;
   /** What every choice must match as a whole; null = anything. */
   constraint: Constraint | null;
+  /** Of the tools of a chat prompt; "none" where it has none. */
+  toolChoice: ToolChoice;
+  /** A choice may make several calls; false = one at most. */
+  parallelToolCalls: boolean;
   /** No end-of-generation or stop token comes before so many tokens, unless the constraint is met. 0 = off. */
   minTokens: number;
   /** The only tokens that may come; null = all. */
@@ -108,7 +150,8 @@ export interface TokenLogprob {
   top: { id: number; text: string; bytes: number[]; logprob: number }[];
 }
 
-export type FinishReason = "stop" | "length" | "abort";
+/** "tool_calls": the model ended by itself, and made calls. */
+export type FinishReason = "stop" | "length" | "tool_calls" | "abort";
 
 export interface Usage {
   /** Sum over the prompts (a prompt counts once, whatever `n` is). */
@@ -118,6 +161,8 @@ export interface Usage {
   cachedTokens: number;
   /** Tokens that were guessed ahead, by what their verification said. Absent where nothing was guessed. */
   drafts?: { accepted: number; rejected: number };
+  /** Of `completionTokens`, those that the model thought with. Absent where it does not think, or nobody knows. */
+  reasoningTokens?: number;
 }
 
 /** Durations by the engine's clock. On production Workers that clock only moves with I/O: treat as a lower bound. */
@@ -128,12 +173,21 @@ export interface Timings {
   totalMs: number;
 }
 
-/** Order of a stream: `start`, then for each choice `prompt`? `delta`* `finish`, choices interleaved, then `done`.
- * `error` may come instead of any of them and is the last event. `event-order.ts` is the executable form. */
+/**
+ * Order of a stream: `start`, then for each choice `prompt`? (`delta` | `reasoning` | `toolCall` | `toolArguments`)*
+ * `finish`, choices interleaved, then `done`. Calls of a choice are numbered from 0 in the order in which `toolCall`
+ * opens them; the texts of a call's `toolArguments`, which come before the next call opens, add up to its arguments.
+ * `error` may come instead of any of them and is the last event. `event-order.ts` is the executable form.
+ */
 export type GenerateEvent =
   | { type: "start"; model: string; promptTokens: number; cachedTokens: number }
   | { type: "prompt"; index: number; text: string; tokens: TokenLogprob[] | null }
   | { type: "delta"; index: number; text: string; tokenIds: number[]; tokens: TokenLogprob[] | null }
+  /** What the model thinks before it answers; no part of the answer's text. */
+  | { type: "reasoning"; index: number; text: string; tokenIds: number[]; tokens: TokenLogprob[] | null }
+  | { type: "toolCall"; index: number; call: number; id: string; name: string }
+  /** A piece of the JSON text of a call's arguments. */
+  | { type: "toolArguments"; index: number; call: number; text: string }
   | { type: "finish"; index: number; reason: FinishReason; stop: string | number | null }
   | { type: "done"; usage: Usage; timings: Timings }
   | { type: "error"; status: number; errorType: string; code: string | null; param: string | null; message: string };

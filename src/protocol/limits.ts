@@ -17,6 +17,28 @@ export const CONTENT_PARTS_MAX = 64;
  * UTF-8 bytes for each still fit one row of Durable Object storage (2 MB). */
 export const TEXT_CHARS_MAX = 512 * 1024;
 
+/** OpenAI's bound. Each is told to the model and tried at every call. */
+export const TOOLS_MAX = 128;
+
+/** OpenAI's bound; a name is written into prompts and grammars. */
+export const TOOL_NAME_CHARS_MAX = 64;
+
+/** Calls of one message of the history: as many as there may be tools. */
+export const MESSAGE_TOOL_CALLS_MAX = 128;
+
+/** Schemas, arguments and template variables are walked through with recursion; schemas in use are a dozen levels deep. */
+export const JSON_DEPTH_MAX = 64;
+
+/** Values in all such JSON of a request. Each text of it is looked through for control tokens; a hundred tools with large
+ * schemas have some 8,000 values. */
+export const JSON_VALUES_MAX = 20_000;
+
+/** Variables of a chat template: templates in use know fewer than ten. */
+export const TEMPLATE_ARGUMENTS_MAX = 64;
+
+/** Documents for the template to quote; a context of this size holds few. */
+export const DOCUMENTS_MAX = 64;
+
 /** Ids of one prompt given as tokens: as many as `TEXT_CHARS_MAX` characters make. */
 export const PROMPT_TOKENS_MAX = 128 * 1024;
 
@@ -93,6 +115,13 @@ export const MODEL_NAME_CHARS_MAX = 256;
 /** `prompt_cache_key`, `cache_salt`, owners, names of speakers: identifiers, not text. */
 export const IDENTIFIER_CHARS_MAX = 256;
 
+/** Inputs of one request for embeddings (OpenAI's bound). They are computed a few at a time, so many only take long; what
+ * 2 MiB of body holds of them, and their vectors, fit an isolate. */
+export const EMBEDDING_INPUTS_MAX = 2048;
+
+/** Components of a vector. No model has more; how many one has, it knows itself. */
+export const EMBEDDING_DIMENSIONS_MAX = 65_536;
+
 /** One line of a list. */
 export const TITLE_CHARS_MAX = 200;
 
@@ -109,6 +138,28 @@ export const SOCKET_BUFFERED_BYTES_MAX = 1024 * 1024;
 
 /** Room that `truncation: "auto"` keeps for an answer without `max_tokens`: a paragraph or two. */
 export const TRUNCATION_ANSWER_TOKENS = 128;
+
+/** Ids of responses and of items in them: a conversation's, a response's and a number. */
+export const RESPONSE_ITEM_ID_CHARS_MAX = 128;
+
+/** `metadata` of a response (OpenAI's bounds): kept and given back, never read. */
+export const METADATA_ENTRIES_MAX = 16;
+export const METADATA_VALUE_CHARS_MAX = 512;
+
+/** `include` of a response: a choice from a list of about ten. */
+export const RESPONSE_INCLUDES_MAX = 32;
+
+/** What a response keeps of its own input: it shares a row of Durable Object storage (2 MB) with the answer. */
+export const RESPONSE_INPUT_BYTES_MAX = 1_000_000;
+
+/** Conversations whose items one response names by their ids: each is a call to another object. One is normal. */
+export const REFERENCED_CONVERSATIONS_MAX = 8;
+
+/** Responses that one goes on from, one after the other. Each adds at least a message to the prompt. */
+export const RESPONSE_CHAIN_MAX = 512;
+
+/** Characters of what an answer must match, as JSON: a session stores it with its turn, in one row. */
+export const CONSTRAINT_CHARS_MAX = 256 * 1024;
 
 /** Characters of a regular expression: the longest that libraries write into schemas (dates with leap years) have 400. */
 export const PATTERN_CHARS_MAX = 4096;

@@ -7,7 +7,9 @@ import * as z from "zod";
 import type { GenerateRequest } from "./generate.ts";
 import { IDENTIFIER_CHARS_MAX, MODEL_NAME_CHARS_MAX, TEXT_CHARS_MAX, TITLE_CHARS_MAX } from "./limits.ts";
 import { chatLogprobsOf, chatLogprobsShape } from "./openai/chat-request.ts";
+import { constraintShape, decodeConstraint } from "./openai/constraint-fields.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./openai/generation-fields.ts";
+import { JsonBounds } from "./openai/json-bounds.ts";
 import { contentSchema, decodeContent } from "./openai/messages.ts";
 import { refuseUnsupported } from "./openai/unsupported.ts";
 import { validate, validateObject } from "./openai/validate.ts";
@@ -31,10 +33,10 @@ const turnFieldsSchema = messageFieldsSchema.extend({
 });
 
 /** Of a message that is sent or put in another's place, for documentation. */
-export const sessionMessageSchema = turnFieldsSchema.extend({ content: contentSchema });
+export const sessionMessageSchema = turnFieldsSchema.extend({ content: contentSchema, ...constraintShape });
 
 /** Of the wish for another answer. */
-export const sessionRegenerateSchema = turnFieldsSchema;
+export const sessionRegenerateSchema = turnFieldsSchema.extend(constraintShape);
 
 export const sessionForkSchema = z.object({
   /** The last message of the fork; absent = all of them. */
@@ -81,7 +83,12 @@ export function decodeSessionTurn(body: unknown, requestId: string): SessionTurn
   checkFieldCounts(raw);
   const fields = validate(turnFieldsSchema, raw);
   return {
-    generate: { requestId, ...generationOf(fields, null), logprobs: chatLogprobsOf(fields) },
+    generate: {
+      requestId,
+      ...generationOf(fields, null),
+      constraint: decodeConstraint(raw, new JsonBounds()),
+      logprobs: chatLogprobsOf(fields),
+    },
     style: answerStyleOf(fields),
     waitsForTurn: fields.if_busy === "queue",
     truncates: fields.truncation === "auto",

@@ -7,8 +7,19 @@ const EVENT_BYTES = 250;
 const LOGPROB_BYTES = 200;
 
 export function heapBytes(event: GenerateEvent): number {
-  if (event.type !== "delta" && event.type !== "prompt") return EVENT_BYTES;
-  let numLogprobs = 0;
-  for (const { top } of event.tokens ?? []) numLogprobs += 1 + top.length;
-  return EVENT_BYTES + 2 * event.text.length + LOGPROB_BYTES * numLogprobs;
+  switch (event.type) {
+    case "prompt":
+    case "delta":
+    case "reasoning": {
+      let numLogprobs = 0;
+      for (const { top } of event.tokens ?? []) numLogprobs += 1 + top.length;
+      return EVENT_BYTES + 2 * event.text.length + LOGPROB_BYTES * numLogprobs;
+    }
+    case "toolCall":
+      return EVENT_BYTES + 2 * (event.id.length + event.name.length);
+    case "toolArguments":
+      return EVENT_BYTES + 2 * event.text.length;
+    default:
+      return EVENT_BYTES;
+  }
 }

@@ -9,6 +9,7 @@ import { ApiError, internalError } from "../protocol/errors.ts";
 import type { BeamParams, GenerateEvent, GenerateRequest, TokenLogprob, Usage } from "../protocol/generate.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { transcriptAfter } from "../text/transcript.ts";
+import { type AnswerPlan, readingOf } from "./answer-plan.ts";
 import type { MaybePromise, RowResult } from "./backend.ts";
 import { BeamGroup } from "./beam-group.ts";
 import { Choice } from "./choice.ts";
@@ -30,6 +31,8 @@ export interface GenerationOptions {
   adapter: number;
   request: GenerateRequest;
   prompts: readonly EncodedPrompt[];
+  /** How the answers are read, for each prompt; null = all is words. */
+  plans: readonly (AnswerPlan | null)[];
   /** Of every choice; null = any token may come. */
   rules: TokenRules | null;
   /** See `GenerateOptions`. */
@@ -232,7 +235,8 @@ export class TextGeneration implements Generation {
   }
 
   #choiceAt(index: number): Choice {
-    const { request, tokenizer } = this.#options;
+    const { request, tokenizer, seed, plans } = this.#options;
+    const plan = plans[Math.floor(index / request.n)] ?? null;
     const choice = new Choice({
       index,
       tokenizer,
@@ -240,6 +244,7 @@ export class TextGeneration implements Generation {
       stopTokenIds: new Set(request.stopTokenIds),
       ignoreEos: request.ignoreEos,
       numLogprobs: request.logprobs,
+      reading: plan === null ? null : readingOf(plan, request.requestId, seed, index),
       emit: (event) => this.#push(event),
     });
     this.#choices[index] = choice;
@@ -305,6 +310,7 @@ export class TextGeneration implements Generation {
         completionTokens: this.#choices.reduce((sum, choice) => sum + choice.numTokens, 0),
         cachedTokens: this.#numCachedTokens(),
         ...this.#draftUsage(),
+        ...this.#reasoningUsage(),
       },
       timings: {
         queueMs: this.#firstAdmittedMs! - this.#createdMs,
@@ -339,6 +345,11 @@ export class TextGeneration implements Generation {
     const drafted = this.#allSequences.reduce((sum, sequence) => sum + sequence.numDraftedTokens, 0);
     const accepted = this.#allSequences.reduce((sum, sequence) => sum + sequence.numAcceptedTokens, 0);
     return drafted === 0 ? {} : { drafts: { accepted, rejected: drafted - accepted } };
+  }
+
+  #reasoningUsage(): Pick<Usage, "reasoningTokens"> {
+    if (!this.#options.plans.some((plan) => plan?.isThinker)) return {};
+    return { reasoningTokens: this.#choices.reduce((sum, choice) => sum + choice.numReasoningTokens, 0) };
   }
 
   #numCachedTokens(): number {

@@ -3,7 +3,7 @@
  * prompt itself is refused here.
  */
 import { invalidRequest } from "../protocol/errors.ts";
-import type { ChatMessage, Prompt } from "../protocol/generate.ts";
+import type { ChatMessage, Prompt, Tool } from "../protocol/generate.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Transcript } from "./language-model.ts";
 
@@ -19,7 +19,13 @@ export interface EncodedPrompt {
  * A rendered conversation as text and ids. With a transcript that the rendered text starts with, the transcript's ids
  * are kept as they were generated and only the rest is tokenized. Throws `ApiError` 400 where the template refuses.
  */
-export type EncodeChat = (messages: readonly ChatMessage[], transcript?: Transcript) => Transcript;
+export type EncodeChat = (messages: readonly ChatMessage[], transcript?: Transcript, extras?: ChatExtras) => Transcript;
+
+/** See `Prompt`. */
+export interface ChatExtras {
+  tools?: readonly Tool[];
+  templateArguments?: Readonly<Record<string, unknown>>;
+}
 
 /** Refuses an id that the backend would read out of bounds with. @param param the request field it came in */
 export function checkTokenId(id: number, numIds: number, param: string): void {
@@ -50,11 +56,11 @@ export class PromptEncoder {
     return encoded;
   }
 
-  chat(messages: readonly ChatMessage[], transcript?: Transcript): Transcript {
+  chat(messages: readonly ChatMessage[], transcript?: Transcript, extras?: ChatExtras): Transcript {
     if (this.#encodeChat === null) {
       throw invalidRequest("This model has no chat template. Send a plain prompt to /v1/completions.", "messages");
     }
-    return this.#encodeChat(messages, transcript);
+    return this.#encodeChat(messages, transcript, extras);
   }
 
   #encode(prompt: Prompt, transcript?: Transcript): EncodedPrompt {
@@ -69,7 +75,7 @@ export class PromptEncoder {
         return { tokens: prompt.tokens, text, visibleText: this.#tokenizer.decode(prompt.tokens) };
       }
       case "chat": {
-        const { text, tokens } = this.chat(prompt.messages, transcript);
+        const { text, tokens } = this.chat(prompt.messages, transcript, prompt);
         const { answerSoFar = "" } = prompt;
         if (answerSoFar === "") return { tokens, text, visibleText: text };
         const options = { addSpecialTokens: false, parseSpecial: false, continues: true };

@@ -6,7 +6,9 @@ import type { EmbedRequest } from "../protocol/embed.ts";
 import { type ApiError, contextLengthExceeded, invalidRequest } from "../protocol/errors.ts";
 import type { ChatMessage, GenerateRequest } from "../protocol/generate.ts";
 import type { Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest } from "../protocol/tokenize.ts";
+import type { AnswerSyntax } from "../text/answer-syntax.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { AnswerPlans } from "./answer-plan.ts";
 import type { Backend, BackendCrash, MaybePromise } from "./backend.ts";
 import { type BeamRoom, beamTokensMax, checkBeamWidth } from "./beam-limits.ts";
 import { type Pooling, TextEmbedding } from "./embedding.ts";
@@ -16,7 +18,7 @@ import type { KvSink, SaveProgress } from "./kv-archive.ts";
 import type { EngineStats, GenerateOptions, LanguageModel } from "./language-model.ts";
 import { checkTokenId, type EncodeChat, PromptEncoder } from "./prompt-encoder.ts";
 import { randomLanes, seedLanes } from "./rng-key.ts";
-import { tokenRulesOf } from "./token-rules.ts";
+import { joinRules, tokenRulesOf } from "./token-rules.ts";
 
 export interface LanguageModelOptions {
   id: string;
@@ -30,6 +32,8 @@ export interface LanguageModelOptions {
   embedding: { width: number; pooling: Pooling };
   /** null for a model without a chat format. */
   encodeChat: EncodeChat | null;
+  /** What it writes in a chat beside words; null = nothing that is known. Default null. */
+  syntax?: AnswerSyntax | null;
   /** Milliseconds; only differences count. */
   clock: () => number;
   /** Uniform in [0, 1): the seeds of requests that bring none. */
@@ -71,6 +75,7 @@ class EngineLanguageModel implements ServedModel {
   readonly #options: LanguageModelOptions;
   readonly #engine: Engine;
   readonly #prompts: PromptEncoder;
+  readonly #plans: AnswerPlans;
 
   constructor(options: LanguageModelOptions) {
     const { adapters = [], backend } = options;
@@ -81,6 +86,7 @@ class EngineLanguageModel implements ServedModel {
     this.#options = options;
     this.#engine = new Engine(options);
     this.#prompts = new PromptEncoder(options.tokenizer, options.backend.limits.vocabSize, options.encodeChat);
+    this.#plans = new AnswerPlans(options.tokenizer, options.syntax ?? null);
   }
 
   get contextLength(): number {
@@ -104,8 +110,15 @@ class EngineLanguageModel implements ServedModel {
     for (const [id] of request.sampling.logitBias) checkTokenId(id, vocabSize, "logit_bias");
     for (const id of request.stopTokenIds) checkTokenId(id, vocabSize, "stop_token_ids");
     if (request.beams !== null) checkBeamWidth(request.beams.width, this.#beamRoom);
-    const rules = tokenRulesOf(request, this.#options.tokenizer, vocabSize);
     const prompts = request.prompts.map((prompt) => this.#prompts.encode(prompt, options?.transcript));
+    const plans = prompts.map((prompt, i) => this.#plans.of(request, i, prompt.text));
+    const { tokenizer } = this.#options;
+    // A chat stands alone, so that what binds its answer binds all.
+    const grammar = request.beams === null ? (plans[0]?.grammar ?? null) : null;
+    const rules =
+      grammar === null
+        ? tokenRulesOf(request, tokenizer, vocabSize)
+        : joinRules(request, grammar, tokenizer, vocabSize);
     const { seed } = request.sampling;
     const adapter = this.#adapterOf(request.model);
     const generation = new TextGeneration({
@@ -113,6 +126,7 @@ class EngineLanguageModel implements ServedModel {
       adapter,
       request,
       prompts,
+      plans,
       rules,
       generatedTokens: options?.generatedTokens ?? [],
       keepsEvents: options?.keepsEvents ?? false,
@@ -120,7 +134,7 @@ class EngineLanguageModel implements ServedModel {
       maxTokens: prompts.map(({ tokens }, i) => this.#maxTokensFor(tokens.length, request, i)),
       seed: seed === null ? randomLanes(this.#options.random) : seedLanes(seed),
       engine: this.#engine,
-      tokenizer: this.#options.tokenizer,
+      tokenizer,
       clock: this.#options.clock,
     });
     this.#engine.add(generation.sequences);

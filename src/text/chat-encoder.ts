@@ -3,10 +3,14 @@
  * included, stays text (see `control-texts.ts`). Where no message contains such text, text and ids are exactly those of
  * rendering the template and encoding the result whole.
  */
+import { ApiError } from "../protocol/errors.ts";
+import { type Chat, type ChatExtras, type Message, mapChat, parseChat, textsOf } from "./chat.ts";
 import type { ControlTexts } from "./control-texts.ts";
 import type { EncodeOptions } from "./library-tokenizer.ts";
 import type { TextRange } from "./special-splitter.ts";
 import type { ChatTemplate, Tokenizer } from "./tokenizer.ts";
+import { templateMessage, templateTool } from "./tools/template-tools.ts";
+import { withoutToolRoles, withToolPrompt } from "./tools/tool-prompt.ts";
 import type { Transcript } from "./transcript.ts";
 
 /** A tokenizer that can tell structure from its spelling; `LibraryTokenizer` is one. */
@@ -15,13 +19,7 @@ export interface ChatTokenizer extends Tokenizer {
   encode(text: string, options: EncodeOptions): number[];
 }
 
-export interface Message {
-  role: string;
-  content: string;
-  name?: string;
-}
-
-export interface EncodeChatOptions {
+export interface EncodeChatOptions extends ChatExtras {
   addGenerationPrompt: boolean;
   /**
    * Earlier part of the same conversation. If the rendered text begins with its text, its ids are taken as they are
@@ -35,9 +33,10 @@ export function encodeChat(
   tokenizer: ChatTokenizer,
   template: ChatTemplate,
   messages: readonly Message[],
-  { addGenerationPrompt, transcript }: EncodeChatOptions,
+  { addGenerationPrompt, transcript, ...extras }: EncodeChatOptions,
 ): Transcript {
-  const { text, plain } = render(tokenizer.controlTexts, template, messages, addGenerationPrompt);
+  const chat = parseChat(messages, extras);
+  const { text, plain } = render(tokenizer.controlTexts, template, chat, addGenerationPrompt);
   if (transcript !== undefined && transcript.tokens.length > 0 && text.startsWith(transcript.text)) {
     const start = transcript.text.length;
     const rest = tokenizer.encode(text.slice(start), {
@@ -58,16 +57,30 @@ export function encodeChat(
 function render(
   controlTexts: ControlTexts,
   template: ChatTemplate,
-  messages: readonly Message[],
+  chat: Chat,
   addGenerationPrompt: boolean,
 ): { text: string; plain: TextRange[] } {
-  const written = messages.flatMap(({ content, name }) => (name === undefined ? [content] : [content, name]));
-  const marking = controlTexts.marking(written);
-  if (marking === null) return { text: template.render(messages, { addGenerationPrompt }), plain: [] };
-  const marked = messages.map((message) => ({
-    ...message,
-    content: marking.mark(message.content),
-    ...(message.name === undefined ? {} : { name: marking.mark(message.name) }),
-  }));
-  return marking.unmark(template.render(marked, { addGenerationPrompt }));
+  const marking = controlTexts.marking(textsOf(chat));
+  if (marking === null) return { text: renderChat(template, chat, addGenerationPrompt), plain: [] };
+  return marking.unmark(renderChat(template, mapChat(chat, marking.mark), addGenerationPrompt));
+}
+
+function renderChat(template: ChatTemplate, chat: Chat, addGenerationPrompt: boolean): string {
+  const { messages, tools, templateArguments } = chat;
+  const isTemplates = template.dialect.syntax.tools.isTemplates;
+  const said = isTemplates ? messages : withoutToolRoles(messages);
+  const write = (all: Chat["messages"], variables: Record<string, unknown>) =>
+    template.render(
+      all.map((message) => templateMessage(message, template.dialect)),
+      { addGenerationPrompt, variables },
+    );
+  if (tools.length === 0) return write(said, templateArguments);
+  if (isTemplates) return write(said, { ...templateArguments, tools: tools.map(templateTool) });
+  try {
+    return write(withToolPrompt(said, tools, "system"), templateArguments);
+  } catch (cause) {
+    // Some templates know no system messages, and say so.
+    if (!(cause instanceof ApiError) || messages.some(({ role }) => role === "system")) throw cause;
+    return write(withToolPrompt(said, tools, "user"), templateArguments);
+  }
 }

@@ -7,6 +7,7 @@ import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { ModelError } from "../model/errors.ts";
 import { invalidRequest } from "../protocol/errors.ts";
 import { strftime } from "./strftime.ts";
+import { type TemplateDialect, templateDialectOf } from "./template-dialect.ts";
 import type { ChatTemplate } from "./tokenizer.ts";
 
 export interface ChatTemplateSettings {
@@ -27,12 +28,14 @@ export interface RenderOptions {
 const RANGE_LENGTH_MAX = 100_000;
 
 export class JinjaChatTemplate implements ChatTemplate {
+  readonly dialect: TemplateDialect;
   readonly #program: ReturnType<typeof parse>;
   readonly #settings: ChatTemplateSettings;
 
   /** @throws ModelError `corrupt` for text that is no template */
   constructor(source: string, settings: ChatTemplateSettings) {
     this.#settings = settings;
+    this.dialect = templateDialectOf(source);
     try {
       this.#program = parse(tokenize(source, { trim_blocks: true, lstrip_blocks: true }));
     } catch (cause) {
@@ -40,16 +43,16 @@ export class JinjaChatTemplate implements ChatTemplate {
     }
   }
 
-  render(messages: readonly { role: string; content: string; name?: string }[], options: RenderOptions): string {
+  render(messages: readonly object[], options: RenderOptions): string {
     const environment = new Environment();
     const variables = {
+      ...options.variables,
       ...GLOBALS,
       strftime_now: (format: string) => strftime(this.#settings.nowMs(), format),
       bos_token: this.#settings.bosToken,
       eos_token: this.#settings.eosToken,
       messages,
       add_generation_prompt: options.addGenerationPrompt,
-      ...options.variables,
     };
     try {
       for (const [name, value] of Object.entries(variables)) environment.set(name, value);

@@ -22,6 +22,8 @@ export interface Marking {
 
 export class ControlTexts {
   readonly #texts: ReadonlySet<string>;
+  /** All of them, to be searched at once. */
+  readonly #joined: string;
   readonly #starts: RegExp | null;
   /** Every proper beginning and ending of a control text: a message may complete one together with the template. */
   readonly #beginnings = new Set<string>();
@@ -30,6 +32,7 @@ export class ControlTexts {
 
   constructor(texts: readonly string[]) {
     this.#texts = new Set(texts);
+    this.#joined = texts.join("\n");
     this.#starts = texts.length === 0 ? null : new RegExp(`(?=${texts.map(escapeRegExp).join("|")})`, "g");
     this.#lengthMax = Math.max(0, ...texts.map(({ length }) => length));
     for (const text of texts) {
@@ -55,12 +58,6 @@ export class ControlTexts {
     };
   }
 
-  /** The template may write a control token around a message: `<|{{ name }}|>`. */
-  #isWithin(text: string): boolean {
-    for (const controlText of this.#texts) if (controlText.includes(text)) return true;
-    return false;
-  }
-
   /** Offsets at which a control token could begin, or where one that the template began could go on. */
   #places(text: string): number[] {
     const places = new Set<number>();
@@ -77,7 +74,8 @@ export class ControlTexts {
       }
     }
     const trimmed = text.trim();
-    const isWithin = trimmed !== "" && trimmed.length <= this.#lengthMax && this.#isWithin(trimmed);
+    // The template may write a control token around it: `<|{{ name }}|>`.
+    const isWithin = trimmed !== "" && trimmed.length <= this.#lengthMax && this.#joined.includes(trimmed);
     if (isWithin) places.add(text.indexOf(trimmed));
     return [...places].sort((a, b) => a - b);
   }

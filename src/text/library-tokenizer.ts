@@ -72,15 +72,16 @@ export class LibraryTokenizer implements Tokenizer {
     return isStructureKind(this.#vocabulary.kinds[id]);
   }
 
-  detokenizer(options?: { keepControl?: boolean }): Detokenizer {
+  detokenizer(options?: { keepControl?: boolean | ReadonlySet<number> }): Detokenizer {
     const keepControl = options?.keepControl ?? false;
+    const keeps = (id: number) => (typeof keepControl === "boolean" ? keepControl : keepControl.has(id));
     const isPrefixed = this.#vocabulary.spacePrefix.where !== "never";
     return new Utf8Detokenizer({
       pieceBytes: (id) => {
-        const isKept = keepControl && this.isControl(id);
+        const isKept = keeps(id) && this.isControl(id);
         return isKept ? encoder.encode(this.tokenText(id)) : this.tokenBytes(id);
       },
-      prefixedAfterId: isPrefixed && !keepControl ? this.bosId : null,
+      prefixedAfterId: isPrefixed && keepControl !== true ? this.bosId : null,
     });
   }
 

@@ -1,3 +1,5 @@
+import type { TemplateDialect } from "./template-dialect.ts";
+
 /**
  * Text ↔ token ids, whatever file the vocabulary came from. Implementations are built by `fromTokenizerJson` and
  * `fromGguf`; `test/contract/tokenizer.contract.ts` runs on both.
@@ -18,8 +20,11 @@ export interface Tokenizer {
   /** The exact bytes a token stands for; empty for control tokens (and for unknown ids). */
   tokenBytes(id: number): Uint8Array;
   isControl(id: number): boolean;
-  /** A fresh incremental decoder. */
-  detokenizer(options?: { keepControl?: boolean }): Detokenizer;
+  /**
+   * A fresh incremental decoder.
+   * @param options.keepControl spell control tokens out: all of them, or these
+   */
+  detokenizer(options?: { keepControl?: boolean | ReadonlySet<number> }): Detokenizer;
   /** Whole text of `ids`: equal to pushing each through a `detokenizer()` and flushing. */
   decode(ids: ArrayLike<number>, options?: { keepControl?: boolean }): string;
 }
@@ -34,8 +39,10 @@ export interface Detokenizer {
 
 /** A model's chat format. Throws `ApiError` (400) with the template's own message when it refuses the conversation. */
 export interface ChatTemplate {
+  readonly dialect: TemplateDialect;
+  /** @param options.variables further ones, such as `tools` or `enable_thinking` */
   render(
-    messages: readonly { role: string; content: string; name?: string }[],
-    options: { addGenerationPrompt: boolean },
+    messages: readonly object[],
+    options: { addGenerationPrompt: boolean; variables?: Record<string, unknown> },
   ): string;
 }

@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Ollama } from "ollama";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { CpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
@@ -102,6 +103,25 @@ describe("as it starts", () => {
       { id: "second", parent: null },
       { id: "tuned", parent: "second", max_model_len: 256, meta: { quantization: "F16" } },
     ]);
+  });
+
+  test("clients of Ollama and TGI get the same answers, with the key", async () => {
+    const headers = { authorization: `Bearer ${KEY}` };
+    const ollama = new Ollama({ host: origin.url, headers });
+    const messages = [{ role: "user", content: "Hello" }];
+    const pieces: string[] = [];
+    const options = { temperature: 0, num_predict: 12 };
+    for await (const { message } of await ollama.chat({ model: "tiny:latest", messages, options, stream: true })) {
+      pieces.push(message.content);
+    }
+    expect(pieces.join("")).toBe(await say("Hello"));
+    expect((await ollama.ps()).models.map(({ name }) => name)).toContain("tiny:latest");
+    expect(await (await fetch(origin.url, { headers })).text()).toBe("Ollama is running");
+    const body = JSON.stringify({ inputs: "Hello", parameters: { max_new_tokens: 3 } });
+    const json = { ...headers, "content-type": "application/json" };
+    const generated = await fetch(origin.url, { method: "POST", headers: json, body });
+    expect(await generated.json()).toEqual([{ generated_text: expect.any(String) }]);
+    await expect(new Ollama({ host: origin.url }).list()).rejects.toMatchObject({ status_code: 401 });
   });
 
   test.runIf(process.platform === "linux")("without a GPU it does not, unless software was asked for", async () => {
@@ -300,6 +320,8 @@ async function saidByCpu(prompts: string[], loaded = cpu): Promise<string[]> {
       stopTokenIds: [],
       ignoreEos: false,
       constraint: null,
+      toolChoice: "none",
+      parallelToolCalls: true,
       minTokens: 0,
       allowedTokenIds: null,
       badWords: [],

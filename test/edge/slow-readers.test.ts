@@ -106,6 +106,8 @@ test("what may wait is bounded: the next is told to come back, from a session an
       stopTokenIds: [],
       ignoreEos: true,
       constraint: null,
+      toolChoice: "none",
+      parallelToolCalls: true,
       minTokens: 0,
       allowedTokenIds: null,
       badWords: [],

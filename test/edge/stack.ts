@@ -108,6 +108,7 @@ export async function addModelBytes(id: string, bytes: Uint8Array<ArrayBuffer>):
     quantization: null,
     architecture: "llama",
     license: null,
+    capabilities: null,
     createdAt: null,
   };
   await env.MODELS.put(modelFileKey(manifest), bytes);

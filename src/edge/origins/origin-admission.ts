@@ -3,10 +3,11 @@
  * is stored of the turn. The origin refuses here what it must, and nothing is stored yet.
  */
 import type { SessionTurnRequest } from "../../api/model-service.ts";
+import { possibleCuts, withoutOldest } from "../../protocol/conversation-cuts.ts";
 import { ApiError, unavailable } from "../../protocol/errors.ts";
 import type { ChatMessage, GenerateEvent, GenerateRequest } from "../../protocol/generate.ts";
 import type { Env } from "../env.ts";
-import { possibleCuts, withoutOldest } from "../truncation.ts";
+
 import type { TurnLog } from "../turn-log.ts";
 import type { OriginModel } from "./origin.ts";
 import { isUnavailability } from "./origin-events.ts";

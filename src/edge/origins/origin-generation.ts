@@ -2,6 +2,7 @@
  * A generation by whichever origin can. It goes from one to another as long as nothing of the answer was given out; the
  * first token settles it, and what fails then is the client's to see.
  */
+import { randomHexId } from "../../api/random-id.ts";
 import { clientClosedRequest } from "../../protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../../protocol/generate.ts";
 import { echoedTexts, encodeUpstreamRequest } from "../../protocol/openai/upstream-request.ts";
@@ -139,6 +140,8 @@ export class OriginGeneration {
         numChoices: request.prompts.length * request.n,
         wantsLogprobs: request.logprobs !== null,
         echoed,
+        callsReason: typeof request.toolChoice === "object" ? "stop" : "tool_calls",
+        newCallId: () => `call_${randomHexId()}`,
         nowMs: () => clock.nowMs(),
       },
       clock,

@@ -47,7 +47,8 @@ export function workersAiUpstream(ai: WorkersAi): Upstream {
  * @returns what is wrong with the request for such an origin; null = nothing
  */
 export function workersAiRefusal(request: GenerateRequest): ApiError | null {
-  const { sampling } = request;
+  const { sampling, toolChoice, parallelToolCalls } = request;
+  const [prompt] = request.prompts;
   const refused: [param: string, isAsked: boolean][] = [
     ["n", request.n > 1],
     ["logprobs", request.logprobs !== null],
@@ -61,6 +62,9 @@ export function workersAiRefusal(request: GenerateRequest): ApiError | null {
     ["response_format", request.constraint !== null],
     ["min_p", sampling.minP !== 0],
     ["logit_bias", sampling.logitBias.length > 0],
+    ["tool_choice", toolChoice !== "none" && toolChoice !== "auto"],
+    ["parallel_tool_calls", toolChoice !== "none" && !parallelToolCalls],
+    ["chat_template_kwargs", prompt?.kind === "chat" && prompt.templateArguments !== undefined],
   ];
   const param = refused.find(([, isAsked]) => isAsked)?.[0];
   if (param !== undefined) return unsupportedParameter(param);

@@ -9,8 +9,12 @@ import type { Prompt } from "../generate.ts";
 import { CHOICES_PER_PROMPT_MAX, MODEL_NAME_CHARS_MAX, TOP_LOGPROBS_MAX } from "../limits.ts";
 import type { WireRequest } from "../wire-request.ts";
 import { beamShape, beamsOf } from "./beam-fields.ts";
+import { constraintShape, decodeConstraint } from "./constraint-fields.ts";
 import { answerStyleOf, checkFieldCounts, generationOf, generationShape } from "./generation-fields.ts";
+import { JsonBounds } from "./json-bounds.ts";
 import { decodeMessages, messageSchema } from "./messages.ts";
+import { decodeTemplateArguments, templateShape } from "./template-fields.ts";
+import { decodeToolUse, type ToolUse, toolShape } from "./tool-fields.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 import { validate, validateObject } from "./validate.ts";
 
@@ -19,7 +23,7 @@ export const chatLogprobsShape = {
   top_logprobs: z.int().min(0).max(TOP_LOGPROBS_MAX).nullish(),
 };
 
-/** Everything but the messages, which `decodeMessages` takes one by one. */
+/** Everything but what is decoded by hand: messages, tools, variables of the template. */
 const chatFieldsSchema = z.object({
   ...generationShape,
   ...chatLogprobsShape,
@@ -33,22 +37,34 @@ const chatFieldsSchema = z.object({
 });
 
 /** The whole body, for documentation. */
-export const chatRequestSchema = chatFieldsSchema.extend({ messages: z.array(messageSchema).min(1) });
+export const chatRequestSchema = chatFieldsSchema.extend({
+  messages: z.array(messageSchema).min(1),
+  ...toolShape,
+  ...templateShape,
+  ...constraintShape,
+});
 
 export function decodeChatRequest(body: unknown, requestId: string): WireRequest {
   const raw = validateObject(body);
   refuseUnsupported(raw, "chat");
   checkFieldCounts(raw);
   const fields = validate(chatFieldsSchema, raw);
+  const bounds = new JsonBounds();
+  const use = decodeToolUse(raw, bounds);
   const n = fields.n ?? 1;
+  const beams = beamsOf(fields, n);
+  if (beams !== null && use.tools.length > 0) throw unsupportedParameter("tools");
   return {
     generate: {
       requestId,
       model: fields.model,
-      prompts: [promptOf(raw.messages, fields)],
+      prompts: [promptOf(raw, fields, use, bounds)],
       n,
-      beams: beamsOf(fields, n),
+      beams,
       ...generationOf(fields, null),
+      constraint: decodeConstraint(raw, bounds),
+      toolChoice: use.toolChoice,
+      parallelToolCalls: use.parallelToolCalls,
       logprobs: chatLogprobsOf(fields),
       echo: false,
     },
@@ -58,22 +74,30 @@ export function decodeChatRequest(body: unknown, requestId: string): WireRequest
 }
 
 function promptOf(
-  value: unknown,
+  raw: Record<string, unknown>,
   { continue_final_message, add_generation_prompt }: z.infer<typeof chatFieldsSchema>,
+  { tools }: ToolUse,
+  bounds: JsonBounds,
 ): Prompt {
-  const messages = decodeMessages(value);
+  const messages = decodeMessages(raw.messages, bounds);
+  const templateArguments = decodeTemplateArguments(raw, bounds);
+  const extras = {
+    ...(tools.length > 0 && { tools }),
+    ...(Object.keys(templateArguments).length > 0 && { templateArguments }),
+  };
   if (continue_final_message !== true) {
     if (add_generation_prompt === false) throw unsupportedParameter("add_generation_prompt", [true]);
-    return { kind: "chat", messages };
+    return { kind: "chat", messages, ...extras };
   }
   const last = messages.at(-1);
-  if (last?.role !== "assistant" || add_generation_prompt === true) {
+  if (last?.role !== "assistant" || last.toolCalls !== undefined || add_generation_prompt === true) {
     throw invalidRequest(
-      "'continue_final_message' goes on from a last message of role 'assistant', and not with add_generation_prompt.",
+      "'continue_final_message' goes on from a last message of role 'assistant' without calls, and not with " +
+        "add_generation_prompt.",
       "continue_final_message",
     );
   }
-  return { kind: "chat", messages: messages.slice(0, -1), answerSoFar: last.content };
+  return { kind: "chat", messages: messages.slice(0, -1), answerSoFar: last.content, ...extras };
 }
 
 /** Number of alternatives, 0 for the chosen token's own logprob only, null for none at all. */

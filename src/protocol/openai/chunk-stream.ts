@@ -26,11 +26,13 @@ export interface AnswerFrame {
 
 type EventOf<T extends GenerateEvent["type"]> = Extract<GenerateEvent, { type: T }>;
 
+export type PieceEvent = EventOf<"prompt" | "delta" | "reasoning" | "toolCall" | "toolArguments">;
+
 /** The choice of a chunk, or null where the event needs none. */
 export interface ChoiceFormat {
   readonly object: string;
   open(index: number): object | null;
-  piece(event: EventOf<"prompt"> | EventOf<"delta">): object | null;
+  piece(event: PieceEvent): object | null;
   finish(event: EventOf<"finish">): object;
 }
 
@@ -58,6 +60,9 @@ export class ChunkStream implements StreamEncoder {
         );
       case "prompt":
       case "delta":
+      case "reasoning":
+      case "toolCall":
+      case "toolArguments":
         return this.#chunk(this.#format.piece(event));
       case "finish":
         return this.#chunk(this.#format.finish(event));

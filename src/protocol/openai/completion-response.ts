@@ -30,7 +30,10 @@ export function completionStream(frame: AnswerFrame): StreamEncoder {
   const format: ChoiceFormat = {
     object: OBJECT,
     open: () => null,
-    piece: ({ index, text, tokens }) => {
+    piece: (event) => {
+      // Only answers to chats are read for reasoning and calls.
+      if (event.type !== "prompt" && event.type !== "delta") return null;
+      const { index, text, tokens } = event;
       if (text === "" && tokens === null) return null;
       return { index, text, logprobs: logprobs[index]!.encode(tokens), finish_reason: null };
     },

@@ -103,6 +103,8 @@ export function generationOf(fields: GenerationFields, maxTokensDefault: number 
     stopTokenIds: fields.stop_token_ids ?? [],
     ignoreEos: fields.ignore_eos ?? false,
     constraint: null,
+    toolChoice: "none",
+    parallelToolCalls: true,
     minTokens: minTokensOf(fields.min_tokens ?? 0, maxTokens),
     allowedTokenIds: fields.allowed_token_ids ?? null,
     badWords: fields.bad_words ?? [],

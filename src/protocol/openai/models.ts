@@ -10,7 +10,15 @@ export function modelBody(model: ModelInfo) {
     parent: model.parent,
     max_model_len: model.contextLength,
     description: model.description,
-    meta: { n_params: model.numParameters, size: model.sizeBytes, quantization: model.quantization },
+    capabilities: model.capabilities,
+    meta: {
+      n_params: model.numParameters,
+      size: model.sizeBytes,
+      family: model.architecture,
+      quantization: model.quantization,
+      digest: model.sha256,
+      license: model.license,
+    },
   };
 }
 

@@ -4,43 +4,39 @@
  *
  * A field that becomes supported leaves this table and enters a schema.
  */
-import { unsupportedParameter } from "../errors.ts";
+import { type RefusedField, refuseFields } from "../refused-fields.ts";
 
-export type Endpoint = "chat" | "completions" | "sessions";
+export type Endpoint = "chat" | "completions" | "sessions" | "responses";
 
-interface UnsupportedField {
-  field: string;
-  /** Values that ask for nothing; null and absence always do. */
-  neutral?: readonly unknown[];
+interface UnsupportedField extends RefusedField {
   endpoints?: readonly Endpoint[];
 }
 
 const CHAT: readonly Endpoint[] = ["chat", "sessions"];
+const SESSIONS: readonly Endpoint[] = ["sessions"];
 const TEXT: readonly Endpoint[] = ["completions"];
+const ONE_ANSWER: readonly Endpoint[] = ["sessions", "responses"];
+const RESPONSES: readonly Endpoint[] = ["responses"];
 
 const FIELDS: readonly UnsupportedField[] = [
-  // Tools. OpenAI and vLLM refuse an empty list, too.
-  { field: "tools", endpoints: CHAT },
-  { field: "tool_choice", neutral: ["none"], endpoints: CHAT },
-  { field: "functions", endpoints: CHAT },
-  { field: "function_call", neutral: ["none"], endpoints: CHAT },
-  // Constrained output: OpenAI's field, then vLLM's and llama.cpp's.
-  { field: "response_format", neutral: [{ type: "text" }] },
-  { field: "structured_outputs" },
-  { field: "guided_json" },
-  { field: "guided_regex" },
-  { field: "guided_choice" },
-  { field: "guided_grammar" },
-  { field: "grammar", neutral: [""] },
-  { field: "json_schema" },
+  // A session's history has no calls and results.
+  { field: "tools", endpoints: SESSIONS },
+  { field: "tool_choice", neutral: ["none"], endpoints: SESSIONS },
+  { field: "functions", endpoints: SESSIONS },
+  { field: "function_call", neutral: ["none"], endpoints: SESSIONS },
   // Other media and services.
   { field: "modalities", neutral: [["text"]], endpoints: CHAT },
   { field: "audio", endpoints: CHAT },
   { field: "web_search_options", endpoints: CHAT },
   { field: "store", neutral: [false], endpoints: CHAT },
+  // Services of OpenAI's that a response may ask for.
+  { field: "background", neutral: [false], endpoints: RESPONSES },
+  { field: "conversation", endpoints: RESPONSES },
+  { field: "prompt", endpoints: RESPONSES },
+  { field: "context_management", endpoints: RESPONSES },
   // Search among candidates.
-  { field: "use_beam_search", neutral: [false], endpoints: ["sessions"] },
-  { field: "best_of", neutral: [1], endpoints: ["sessions"] },
+  { field: "use_beam_search", neutral: [false], endpoints: ONE_ANSWER },
+  { field: "best_of", neutral: [1], endpoints: ONE_ANSWER },
   // What may be sampled, and when it ends.
   { field: "logits_processors", neutral: [[]] },
   { field: "include_stop_str_in_output", neutral: [false] },
@@ -48,38 +44,25 @@ const FIELDS: readonly UnsupportedField[] = [
   // The prompt.
   { field: "suffix", neutral: [""], endpoints: TEXT },
   { field: "echo", neutral: [false], endpoints: CHAT },
-  { field: "n", neutral: [1], endpoints: ["sessions"] },
+  { field: "n", neutral: [1], endpoints: ONE_ANSWER },
   { field: "prompt_logprobs" },
   { field: "truncate_prompt_tokens" },
   { field: "add_special_tokens", neutral: [false], endpoints: CHAT },
   { field: "add_special_tokens", neutral: [true], endpoints: TEXT },
   // A chat's go together, which its decoder checks.
-  { field: "add_generation_prompt", neutral: [true], endpoints: ["sessions"] },
-  { field: "continue_final_message", neutral: [false], endpoints: ["sessions"] },
+  { field: "add_generation_prompt", neutral: [true], endpoints: ONE_ANSWER },
+  { field: "continue_final_message", neutral: [false], endpoints: ONE_ANSWER },
   { field: "chat_template", endpoints: CHAT },
-  { field: "chat_template_kwargs", neutral: [{}], endpoints: CHAT },
-  { field: "documents", neutral: [[]], endpoints: CHAT },
+  { field: "chat_template_kwargs", neutral: [{}], endpoints: SESSIONS },
+  { field: "documents", neutral: [[]], endpoints: SESSIONS },
   // The shape of the answer.
   { field: "return_token_ids", neutral: [false] },
   { field: "return_tokens_as_token_ids", neutral: [false] },
 ];
 
 export function refuseUnsupported(body: object, endpoint: Endpoint): void {
-  for (const { field, neutral = [], endpoints } of FIELDS) {
-    if (endpoints !== undefined && !endpoints.includes(endpoint)) continue;
-    const value: unknown = Object.hasOwn(body, field) ? (body as Record<string, unknown>)[field] : undefined;
-    if (value === undefined || value === null || neutral.some((one) => isSame(one, value))) continue;
-    throw unsupportedParameter(field, neutral);
-  }
-}
-
-/** Equality of the small JSON values above. Compares sizes first, so that a client's large value costs nothing. */
-function isSame(neutral: unknown, value: unknown): boolean {
-  if (typeof neutral !== "object" || neutral === null) return neutral === value;
-  if (typeof value !== "object" || value === null || Array.isArray(neutral) !== Array.isArray(value)) return false;
-  const keys = Object.keys(neutral);
-  return (
-    Object.keys(value).length === keys.length &&
-    keys.every((key) => isSame((neutral as Record<string, unknown>)[key], (value as Record<string, unknown>)[key]))
+  refuseFields(
+    body,
+    FIELDS.filter(({ endpoints }) => endpoints === undefined || endpoints.includes(endpoint)),
   );
 }

@@ -1,17 +1,20 @@
 /**
  * One chunk of another server's stream, or its whole answer, read for what it says. Servers differ in what they leave
  * out, so nothing is taken for granted: text may be null, a bare number (Workers AI), a list of parts, or lie in
- * `response`; `finish_reason` may come with the last text or by itself; `usage` anywhere.
- *
- * Reasoning that a server keeps apart (`reasoning`, `reasoning_content`) is no part of an answer here.
+ * `response`; `finish_reason` may come with the last text or by itself; `usage` anywhere. Thoughts that a server keeps apart
+ * are in `reasoning_content` or `reasoning`, or the same in both.
  */
 import type { FinishReason, TokenLogprob } from "../generate.ts";
 import { countOf, type JsonObject, listOf, objectOf, stringOf } from "../json-values.ts";
+import { type UpstreamCallPiece, upstreamCallPieces } from "./upstream-calls.ts";
 import { upstreamLogprobs } from "./upstream-logprobs.ts";
 
 export interface UpstreamChoice {
   index: number;
   text: string;
+  reasoning: string;
+  calls: UpstreamCallPiece[];
+  /** Of thoughts and text. */
   tokens: TokenLogprob[] | null;
   finish: { reason: FinishReason; stop: string | number | null } | null;
 }
@@ -20,6 +23,7 @@ export interface UpstreamUsage {
   promptTokens: number | null;
   completionTokens: number | null;
   cachedTokens: number | null;
+  reasoningTokens: number | null;
 }
 
 export interface UpstreamChunk {
@@ -34,7 +38,10 @@ export function readUpstreamChunk(chunk: JsonObject): UpstreamChunk {
   });
   // Workers AI's own shape.
   const response = textOf(chunk.response);
-  if (choices.length === 0 && response !== "") choices.push({ index: 0, text: response, tokens: null, finish: null });
+  const calls = upstreamCallPieces(chunk);
+  if (choices.length === 0 && (response !== "" || calls.length > 0)) {
+    choices.push({ index: 0, text: response, reasoning: "", calls, tokens: null, finish: null });
+  }
   return { choices, usage: usageOf(chunk) };
 }
 
@@ -43,6 +50,8 @@ function choiceOf(choice: JsonObject): UpstreamChoice {
   return {
     index: countOf(choice.index) ?? 0,
     text: said === null ? textOf(choice.text) : textOf(said.content),
+    reasoning: said === null ? "" : textOf(said.reasoning_content) || textOf(said.reasoning),
+    calls: said === null ? [] : upstreamCallPieces(said),
     tokens: upstreamLogprobs(choice.logprobs),
     finish: finishOf(choice),
   };
@@ -56,7 +65,7 @@ function textOf(value: unknown): string {
     .join("");
 }
 
-/** A filter that cut the answer is no end that the model chose. */
+/** A filter that cut the answer is no end that the model chose. Whether there were calls is seen by the calls. */
 const REASONS: Readonly<Record<string, FinishReason>> = { length: "length", abort: "abort", content_filter: "abort" };
 
 function finishOf(choice: JsonObject): UpstreamChoice["finish"] {
@@ -77,5 +86,6 @@ function usageOf(chunk: JsonObject): UpstreamUsage | null {
     promptTokens: countOf(usage.prompt_tokens),
     completionTokens: countOf(usage.completion_tokens),
     cachedTokens: countOf(objectOf(usage.prompt_tokens_details)?.cached_tokens),
+    reasoningTokens: countOf(objectOf(usage.completion_tokens_details)?.reasoning_tokens),
   };
 }

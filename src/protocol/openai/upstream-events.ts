@@ -6,9 +6,10 @@
  * What is unknown until the end (tokens of the prompt) is 0 in `start`; `done` has the server's counts, or how many
  * pieces came where it gives none.
  */
-import type { GenerateEvent, Timings, Usage } from "../generate.ts";
+import type { FinishReason, GenerateEvent, Timings, Usage } from "../generate.ts";
 import { objectOf } from "../json-values.ts";
 import type { SseEvent } from "../sse-decoder.ts";
+import { UpstreamCalls } from "./upstream-calls.ts";
 import { readUpstreamChunk, type UpstreamChoice, type UpstreamUsage } from "./upstream-chunk.ts";
 import { UpstreamStreamError, upstreamErrorBody } from "./upstream-error.ts";
 
@@ -20,6 +21,10 @@ export interface UpstreamEventsOptions {
   wantsLogprobs: boolean;
   /** See `echoedTexts`; one for each choice. */
   echoed: readonly string[] | null;
+  /** What an answer with calls ends with, whichever of both the server says. */
+  callsReason: "stop" | "tool_calls";
+  /** For calls that come without an id. */
+  newCallId(): string;
   nowMs(): number;
 }
 
@@ -27,6 +32,7 @@ export class UpstreamEvents {
   readonly #options: UpstreamEventsOptions;
   readonly #startedAtMs: number;
   readonly #isFinished: boolean[];
+  readonly #calls: UpstreamCalls[];
   #firstTextAtMs: number | null = null;
   #hasStarted = false;
   #hasEnded = false;
@@ -37,6 +43,7 @@ export class UpstreamEvents {
     this.#options = options;
     this.#startedAtMs = options.nowMs();
     this.#isFinished = new Array(options.numChoices).fill(false);
+    this.#calls = this.#isFinished.map((_, index) => new UpstreamCalls(index, options.newCallId));
   }
 
   /** `done` was given; what comes after it is nobody's. */
@@ -94,18 +101,38 @@ export class UpstreamEvents {
     return [{ type: "start", model, promptTokens: 0, cachedTokens: 0 }, ...prompts];
   }
 
-  #take({ index, text, tokens, finish }: UpstreamChoice, events: GenerateEvent[]): void {
+  #take(choice: UpstreamChoice, events: GenerateEvent[]): void {
+    const { index, finish } = choice;
     // A second end, or text behind it: some servers send their last chunk twice.
     if (this.#isFinished[index] !== false) return;
-    const wanted = this.#options.wantsLogprobs && tokens !== null && tokens.length > 0 ? tokens : null;
-    if (text !== "" || wanted !== null) {
+    const said = this.#saidBy(choice);
+    if (said.length > 0) {
       this.#firstTextAtMs ??= this.#options.nowMs();
       this.#numPieces++;
-      events.push({ type: "delta", index, text, tokenIds: [], tokens: wanted });
+      events.push(...said);
     }
     if (finish === null) return;
     this.#isFinished[index] = true;
-    events.push({ type: "finish", index, ...finish });
+    events.push({ type: "finish", index, reason: this.#reasonOf(index, finish.reason), stop: finish.stop });
+  }
+
+  /** The logprobs of a chunk with both thoughts and text are given with the text. */
+  #saidBy({ index, text, reasoning, calls, tokens }: UpstreamChoice): GenerateEvent[] {
+    const wanted = this.#options.wantsLogprobs && tokens !== null && tokens.length > 0 ? tokens : null;
+    const isThought = reasoning !== "" && text === "";
+    const events: GenerateEvent[] = [];
+    if (reasoning !== "") {
+      events.push({ type: "reasoning", index, text: reasoning, tokenIds: [], tokens: isThought ? wanted : null });
+    }
+    if (text !== "" || (wanted !== null && !isThought)) {
+      events.push({ type: "delta", index, text, tokenIds: [], tokens: wanted });
+    }
+    for (const piece of calls) events.push(...this.#calls[index]!.take(piece));
+    return events;
+  }
+
+  #reasonOf(index: number, reason: FinishReason): FinishReason {
+    return reason === "stop" && this.#calls[index]!.numCalls > 0 ? this.#options.callsReason : reason;
   }
 
   /** The server says that the answer is whole: a choice without a finish ended by itself. */
@@ -113,7 +140,7 @@ export class UpstreamEvents {
     if (!this.#hasStarted) throw new UpstreamStreamError("its stream ended before the answer began");
     const events: GenerateEvent[] = [];
     for (const [index, isFinished] of this.#isFinished.entries()) {
-      if (!isFinished) events.push({ type: "finish", index, reason: "stop", stop: null });
+      if (!isFinished) events.push({ type: "finish", index, reason: this.#reasonOf(index, "stop"), stop: null });
     }
     this.#isFinished.fill(true);
     return [...events, ...this.#done()];
@@ -125,10 +152,12 @@ export class UpstreamEvents {
   }
 
   #usageSoFar(): Usage {
+    const reasoningTokens = this.#usage?.reasoningTokens ?? null;
     return {
       promptTokens: this.#usage?.promptTokens ?? 0,
       completionTokens: this.#usage?.completionTokens ?? this.#numPieces,
       cachedTokens: this.#usage?.cachedTokens ?? 0,
+      ...(reasoningTokens !== null && { reasoningTokens }),
     };
   }
 

@@ -7,6 +7,7 @@
  */
 import { unsupportedParameter } from "../errors.ts";
 import type { Constraint, GenerateRequest, Prompt } from "../generate.ts";
+import { chatMessageBody, toolBodies } from "./upstream-tools.ts";
 
 export interface UpstreamRequestOptions {
   /** The model's name at the upstream. */
@@ -27,12 +28,8 @@ export function encodeUpstreamRequest(request: GenerateRequest, options: Upstrea
   const shared = { model: options.model, ...generationFields(request, options), ...STREAM };
   const [first] = request.prompts;
   if (first?.kind === "chat") {
-    const messages = first.messages.map(({ role, content, name }) => ({
-      role,
-      content,
-      ...(name !== undefined && { name }),
-    }));
-    const body = { ...shared, messages, ...chatLogprobFields(request.logprobs) };
+    const messages = first.messages.map(chatMessageBody);
+    const body = { ...shared, messages, ...toolBodies(request, first), ...chatLogprobFields(request.logprobs) };
     return {
       path: "chat/completions",
       body: options.answerSoFar === null ? body : continued(body, options.answerSoFar),

@@ -10,10 +10,16 @@ export function usageBody(usage: Usage) {
     completion_tokens: usage.completionTokens,
     total_tokens: usage.promptTokens + usage.completionTokens,
     prompt_tokens_details: { cached_tokens: usage.cachedTokens },
-    ...(usage.drafts === undefined ? {} : { completion_tokens_details: predictionsBody(usage.drafts) }),
+    ...detailsBody(usage),
   };
 }
 
-function predictionsBody({ accepted, rejected }: NonNullable<Usage["drafts"]>) {
-  return { accepted_prediction_tokens: accepted, rejected_prediction_tokens: rejected };
+function detailsBody({ drafts, reasoningTokens }: Usage): object {
+  if (drafts === undefined && reasoningTokens === undefined) return {};
+  const predictions = drafts && {
+    accepted_prediction_tokens: drafts.accepted,
+    rejected_prediction_tokens: drafts.rejected,
+  };
+  const reasoning = reasoningTokens === undefined ? {} : { reasoning_tokens: reasoningTokens };
+  return { completion_tokens_details: { ...reasoning, ...predictions } };
 }

@@ -9,6 +9,14 @@ const KEY_CHARS_MAX = 32 * 1024;
 /** @returns null for what is not worth keeping */
 export function constraintKey(constraint: Constraint, param: string): string | null {
   if (constraint.kind === "schema" && isDeeperThan(constraint.schema, SCHEMA_JSON_DEPTH_MAX)) return null;
-  const key = JSON.stringify([param, constraint]);
+  return bounded(JSON.stringify([param, constraint]));
+}
+
+/** Of a grammar that is put together from several things. @param value JSON that says them all */
+export function partsKey(value: unknown): string | null {
+  return isDeeperThan(value, SCHEMA_JSON_DEPTH_MAX) ? null : bounded(JSON.stringify({ parts: value }));
+}
+
+function bounded(key: string): string | null {
   return key.length > KEY_CHARS_MAX ? null : key;
 }

@@ -7,7 +7,7 @@ import type { Constraint } from "../../protocol/generate.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { Automaton } from "./automaton.ts";
 import { fromConstraint } from "./constraint.ts";
-import { constraintKey } from "./constraint-key.ts";
+import { constraintKey, partsKey } from "./constraint-key.ts";
 import { AutomatonGrammar } from "./cursor.ts";
 import type { Expression } from "./expression.ts";
 import { MaskCache } from "./mask-cache.ts";
@@ -54,21 +54,29 @@ export class GrammarCompiler {
    * @throws ApiError (400) that names what cannot be enforced
    */
   compile(constraint: Constraint, param: string): TokenGrammar {
-    const key = constraintKey(constraint, param);
+    return this.#keptOr(constraintKey(constraint, param), () => fromConstraint(constraint, param), param);
+  }
+
+  /** A grammar of one's own making. Not kept. */
+  compileParts(expression: Expression, param: string): TokenGrammar {
+    return this.#compile(expression, param).grammar;
+  }
+
+  /** @param make is called where nothing is kept under `key`, which says all that the grammar depends on */
+  compileKeptParts(key: unknown, make: () => Expression, param: string): TokenGrammar {
+    return this.#keptOr(partsKey(key), make, param);
+  }
+
+  #keptOr(key: string | null, make: () => Expression, param: string): TokenGrammar {
     const kept = key === null ? undefined : this.#kept.get(key);
     if (key === null || kept === undefined) {
-      const made = this.#compile(fromConstraint(constraint, param), param);
+      const made = this.#compile(make(), param);
       if (key !== null) this.#keep(key, made);
       return made.grammar;
     }
     this.#kept.delete(key);
     this.#kept.set(key, kept);
     return kept.grammar;
-  }
-
-  /** A grammar of one's own making. Not kept. */
-  compileParts(expression: Expression, param: string): TokenGrammar {
-    return this.#compile(expression, param).grammar;
   }
 
   #compile(expression: Expression, param: string): Kept {

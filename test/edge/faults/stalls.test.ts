@@ -29,6 +29,8 @@ test("saving beside a stream that makes no step ends with what it may move, and 
       stopTokenIds: [],
       ignoreEos: true,
       constraint: null,
+      toolChoice: "none",
+      parallelToolCalls: true,
       minTokens: 0,
       allowedTokenIds: null,
       badWords: [],

@@ -47,6 +47,8 @@ const turnRequest = (content: string, numTokens: number) => ({
     stopTokenIds: [],
     ignoreEos: true,
     constraint: null,
+    toolChoice: "none" as const,
+    parallelToolCalls: true,
     minTokens: 0,
     allowedTokenIds: null,
     badWords: [],

@@ -92,7 +92,11 @@ describe("models", () => {
           parent: null,
           max_model_len: 512,
           description: "A demo.",
-          meta: { n_params: 15_000_000, size: 16_000_000, quantization: "Q8_0" },
+          capabilities: ["completion", "tools"],
+          meta: {
+            ...{ n_params: 15_000_000, size: 16_000_000, family: "llama", quantization: "Q8_0", license: "MIT" },
+            digest: MODEL.sha256,
+          },
         },
       ],
     });
@@ -129,7 +133,7 @@ describe("health", () => {
 });
 
 describe("refusals have OpenAI's shape:", () => {
-  test.each(["/", "/v1", "/v1/nope", "/v1/chat", "/V1/models"])("unknown path %s", async (path) => {
+  test.each(["/nope", "/v1", "/v1/nope", "/v1/chat", "/V1/models"])("unknown path %s", async (path) => {
     const response = await get(path);
     expect(response.status).toBe(404);
     expect(await errorOf(response)).toMatchObject({ type: "invalid_request_error", code: "unknown_url", param: null });

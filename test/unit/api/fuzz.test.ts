@@ -9,6 +9,7 @@ import type { EventStream } from "../../../src/api/model-service.ts";
 import type { GenerateEvent, GenerateRequest } from "../../../src/protocol/generate.ts";
 import { delta, done, finish, start } from "../protocol/events.ts";
 import { checkRequest, requestBodies } from "../protocol/request-bodies.ts";
+import { readResponseSse } from "../protocol/responses/frames.ts";
 import { readSse } from "../protocol/sse-reader.ts";
 import { ManualClock, ScriptedModels, ScriptedSessions } from "./scripted-host.ts";
 
@@ -31,7 +32,13 @@ class AnyModels extends ScriptedModels {
 }
 
 const SESSION = `session-${"0".repeat(24)}`;
-const PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/sessions", `/v1/sessions/${SESSION}/messages`] as const;
+const PATHS = [
+  "/v1/chat/completions",
+  "/v1/completions",
+  "/v1/responses",
+  "/v1/sessions",
+  `/v1/sessions/${SESSION}/messages`,
+] as const;
 
 async function fuzzHost() {
   const models = new AnyModels();
@@ -48,7 +55,8 @@ async function fuzzHost() {
 
 function checkAnswer({ status, type, text }: { status: number; type: string; text: string }, isAsked: boolean): void {
   if (status === 200 || status === 201) {
-    if (type.startsWith("text/event-stream")) expect(readSse(text.replace(/^id: .*\n/gm, "")).error).toBeNull();
+    if (/^event: response\./.test(text)) expect(readResponseSse(text).at(-1)!.type).toBe("response.completed");
+    else if (type.startsWith("text/event-stream")) expect(readSse(text.replace(/^id: .*\n/gm, "")).error).toBeNull();
     else expect(JSON.parse(text)).toHaveProperty("object");
     return;
   }

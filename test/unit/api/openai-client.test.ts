@@ -9,7 +9,7 @@ import OpenAI, {
 } from "openai";
 import { beforeEach, describe, expect, test } from "vitest";
 import { contextLengthExceeded, modelNotFound, overloaded, sessionBusy } from "../../../src/protocol/errors.ts";
-import { answer, delta, done, fault, finish, prompt, start, token } from "../protocol/events.ts";
+import { answer, delta, done, fault, finish, prompt, reasoning, start, token, toolCall } from "../protocol/events.ts";
 import { CHAT, type Host, ORIGIN, scriptedHost } from "./scripted-host.ts";
 
 type Message = OpenAI.Chat.ChatCompletionMessageParam;
@@ -142,12 +142,40 @@ describe("errors keep status, code, param and request id", () => {
     expect(numCalls).toBe(2);
   });
 
-  test("tools are refused before the model is asked", async () => {
+  test("calls of tools, streamed through the helper that checks every delta, and whole", async () => {
+    const tools = [{ type: "function" as const, function: { name: "f", parameters: {} } }];
+    host.models.script = [
+      start(),
+      reasoning("Hm."),
+      ...toolCall(0, "f", ['{"a', '": 1}']),
+      ...toolCall(1, "f", ["{}"]),
+      finish(0, "tool_calls"),
+      done(),
+    ];
+    const message = {
+      role: "assistant",
+      content: null,
+      tool_calls: [
+        { id: "call_0_0", type: "function", function: { name: "f", arguments: '{"a": 1}' } },
+        { id: "call_0_1", type: "function", function: { name: "f", arguments: "{}" } },
+      ],
+    };
+    const whole = await client.chat.completions.create({ ...chat, tools });
+    expect(whole.choices[0]).toMatchObject({ finish_reason: "tool_calls", message });
+    expect(whole.choices[0]!.message).toMatchObject({ reasoning_content: "Hm.", reasoning: "Hm." });
+    const streamed = await client.chat.completions.stream({ ...chat, tools }).finalChatCompletion();
+    expect(streamed.choices[0]).toMatchObject({
+      finish_reason: "tool_calls",
+      message: { ...message, content: "", tool_calls: message.tool_calls },
+    });
+  });
+
+  test("a tool that is none of the tools is refused before the model is asked", async () => {
     const tools = [{ type: "function" as const, function: { name: "f" } }];
-    expect(await caught(client.chat.completions.create({ ...chat, tools }))).toMatchObject({
+    const tool_choice = { type: "function" as const, function: { name: "g" } };
+    expect(await caught(client.chat.completions.create({ ...chat, tools, tool_choice }))).toMatchObject({
       status: 400,
-      param: "tools",
-      code: "unsupported_parameter",
+      param: "tool_choice",
     });
     expect(host.models.requests).toHaveLength(0);
   });

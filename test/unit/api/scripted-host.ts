@@ -21,6 +21,7 @@ import type { GenerateEvent, GenerateRequest } from "../../../src/protocol/gener
 import type { EventPosition } from "../../../src/protocol/sse-ids.ts";
 import type { Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest } from "../../../src/protocol/tokenize.ts";
 import { answer } from "../protocol/events.ts";
+import { MemoryResponses } from "./kept-responses.ts";
 
 export const MODEL: ModelInfo = {
   id: "org/demo",
@@ -29,9 +30,14 @@ export const MODEL: ModelInfo = {
   ownedBy: "runnel",
   contextLength: 512,
   description: "A demo.",
+  architecture: "llama",
   quantization: "Q8_0",
   numParameters: 15_000_000,
   sizeBytes: 16_000_000,
+  sha256: "0123456789abcdef".repeat(4),
+  license: "MIT",
+  capabilities: ["completion", "tools"],
+  residency: "cpu",
 };
 
 /** An event, a thing to throw, or a promise of an event: an engine that is silent until the test says so. */
@@ -214,6 +220,7 @@ export interface Host {
   app: Hono<ApiEnv>;
   models: ScriptedModels;
   sessions: ScriptedSessions;
+  responses: MemoryResponses;
   clock: ManualClock;
   records: LogRecord[];
   post(path: string, body: unknown, init?: RequestInit): Promise<Response>;
@@ -222,14 +229,23 @@ export interface Host {
 export const ORIGIN = "http://edge.test";
 
 /** @param more options of the API beyond those that every host has */
-export function scriptedHost(more: Pick<ApiOptions, "authorize"> = {}): Host {
+export function scriptedHost(more: Partial<Pick<ApiOptions, "authorize" | "names" | "responses">> = {}): Host {
   const models = new ScriptedModels();
   const sessions = new ScriptedSessions();
+  const responses = new MemoryResponses();
   const clock = new ManualClock();
   const records: LogRecord[] = [];
   let numIds = 0;
   const randomId = () => `id-${String(++numIds).padStart(30, "0")}`;
-  const app = createApi({ models, sessions, clock, randomId, log: (record) => records.push(record), ...more });
+  const app = createApi({
+    models,
+    sessions,
+    responses,
+    clock,
+    randomId,
+    log: (record) => records.push(record),
+    ...more,
+  });
   const post = async (path: string, body: unknown, init: RequestInit = {}) =>
     app.request(`${ORIGIN}${path}`, {
       method: "POST",
@@ -237,7 +253,7 @@ export function scriptedHost(more: Pick<ApiOptions, "authorize"> = {}): Host {
       ...init,
       headers: { "content-type": "application/json", ...(init.headers as Record<string, string>) },
     });
-  return { app, models, sessions, clock, records, post };
+  return { app, models, sessions, responses, clock, records, post };
 }
 
 export const CHAT = { model: "org/demo", messages: [{ role: "user", content: "Hi" }] };

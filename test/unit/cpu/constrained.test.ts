@@ -61,6 +61,8 @@ function answer(model: ServedModel, constraint: Constraint, seed: number, n = 1)
     stopTokenIds: [],
     ignoreEos: false,
     constraint,
+    toolChoice: "none",
+    parallelToolCalls: true,
     minTokens: 0,
     allowedTokenIds: null,
     badWords: [],

@@ -80,6 +80,8 @@ function ask(model: ServedModel, { sampling, messages, n = 1, maxTokens = 60, tr
     stopTokenIds: [],
     ignoreEos: true,
     constraint: null,
+    toolChoice: "none",
+    parallelToolCalls: true,
     minTokens: 0,
     allowedTokenIds: null,
     badWords: [],

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { admitTruncated, withoutOldest } from "../../../src/edge/truncation.ts";
+import { admitTruncated } from "../../../src/edge/truncation.ts";
+import { withoutOldest } from "../../../src/protocol/conversation-cuts.ts";
 import { contextLengthExceeded, overloaded } from "../../../src/protocol/errors.ts";
 import type { ChatMessage } from "../../../src/protocol/generate.ts";
 import { caught } from "../protocol/caught.ts";

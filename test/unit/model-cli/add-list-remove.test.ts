@@ -45,6 +45,7 @@ describe("the whole command", { timeout: BUCKET_TIMEOUT_MS }, () => {
       contextLength: 256,
       quantization: "F32",
       architecture: "llama",
+      capabilities: ["completion"],
     });
     const stored = await (await place.bucket()).get(modelFileKey(manifest!));
     expect(sha256(new Uint8Array(await stored!.arrayBuffer()))).toBe(sha256(SMALL));
@@ -127,6 +128,7 @@ describe("add, list and remove", { timeout: BUCKET_TIMEOUT_MS }, () => {
         quantization: null,
         architecture: null,
         license: null,
+        capabilities: null,
         createdAt: null,
       },
     });

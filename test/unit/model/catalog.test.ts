@@ -20,6 +20,7 @@ const MANIFEST: ModelManifest = {
   quantization: "Q4_0",
   architecture: "llama",
   license: "apache-2.0",
+  capabilities: ["completion", "tools"],
   createdAt: "2026-11-22T12:00:00.000Z",
 };
 
@@ -52,8 +53,9 @@ describe("parseManifest", () => {
   });
 
   it("takes null for what a manifest may leave out, and ignores what it does not know", () => {
-    const { description, parameters, quantization, architecture, license, createdAt, ...least } = MANIFEST;
-    const optional = { description, parameters, quantization, architecture, license, createdAt };
+    const { description, parameters, quantization, architecture, license, capabilities, createdAt, ...least } =
+      MANIFEST;
+    const optional = { description, parameters, quantization, architecture, license, capabilities, createdAt };
     const nulls = Object.fromEntries(Object.keys(optional).map((key) => [key, null]));
     expect(parseManifest(JSON.stringify({ ...least, more: 1 }), "m.json")).toEqual({ ...least, ...nulls });
   });
@@ -76,6 +78,8 @@ describe("parseManifest", () => {
     ["sizeBytes", "5", `has "5" as "sizeBytes"`],
     ["sha256", "abc", "it must be 64 hex digits"],
     ["contextLength", 1.5, `has 1.5 as "contextLength"`],
+    ["capabilities", ["flying"], "it must be a list of completion, tools, thinking"],
+    ["capabilities", "tools", "it must be a list of completion"],
     ["createdAt", "yesterday", "it must be an ISO 8601 date"],
   ])("names the field: %s = %j", (key, value, message) => {
     expect(() => parseManifest(JSON.stringify({ ...MANIFEST, [key]: value }), "m.json")).toThrow(message);

@@ -1,5 +1,6 @@
 /** The command line, and the key. */
 import { expect, test } from "vitest";
+import { ModelNames } from "../../../src/api/model-names.ts";
 import { bearerCheck } from "../../../src/origin/api-key.ts";
 import { parseOptions } from "../../../src/origin/options.ts";
 
@@ -11,7 +12,10 @@ test("a model is called what its file is called, or as it was said", () => {
     { modelId: "demo", path: "dir/demo.gguf", software: false, kvPrecision: "f16", waitingMax: 3, speculation: "off" },
     { modelId: "org/big", path: "other.gguf", waitingMax: 3 },
   ]);
-  expect(rest).toEqual({ host: "127.0.0.1", port: 8788, apiKey: null, drainMs: 30_000, isVerbose: false });
+  expect(rest).toEqual({
+    ...{ host: "127.0.0.1", port: 8788, apiKey: null, drainMs: 30_000, isVerbose: false },
+    names: expect.any(ModelNames),
+  });
 });
 
 test("port and key come from the environment, too; drafts are asked for", () => {

@@ -69,7 +69,7 @@ test.each([
   ["suffix", { suffix: "end" }, "suffix", "not supported"],
   ["logprobs true", { logprobs: true }, "logprobs", "must be a number, but is true"],
   ["echo as text", { echo: "yes" }, "echo", "true or false"],
-  ["response_format", { response_format: { type: "json_object" } }, "response_format", "not supported"],
+  ["response_format", { response_format: { type: "xml" } }, "response_format.type", "must be one of"],
   ["add_special_tokens", { add_special_tokens: false }, "add_special_tokens", "not supported"],
 ])("%s is a 400", (_name, fields, param, words) => {
   const error = caught(() => decode(fields));

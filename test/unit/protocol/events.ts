@@ -20,6 +20,18 @@ export const prompt = (text: string, index = 0, tokens: TokenLogprob[] | null = 
   text,
   tokens,
 });
+export const reasoning = (text: string, index = 0, tokens: TokenLogprob[] | null = null): GenerateEvent => ({
+  type: "reasoning",
+  index,
+  text,
+  tokenIds: [1],
+  tokens,
+});
+/** A whole call: what opens it, and its arguments in pieces. */
+export const toolCall = (call: number, name: string, pieces: string[] = [], index = 0): GenerateEvent[] => [
+  { type: "toolCall", index, call, id: `call_${index}_${call}`, name },
+  ...pieces.map((text): GenerateEvent => ({ type: "toolArguments", index, call, text })),
+];
 export const finish = (
   index = 0,
   reason: FinishReason = "stop",
@@ -53,6 +65,24 @@ export function token(text: string, logprob: number | null, top: [string, number
     top: top.map(([word, value]) => ({ id: 2, text: word, bytes: bytes(word), logprob: value })),
   };
 }
+
+/** Streams of one choice that thinks, says something and calls tools. */
+export const callingStreams: fc.Arbitrary<GenerateEvent[]> = fc
+  .record({
+    thoughts: fc.array(texts, { maxLength: 3 }),
+    words: fc.array(texts, { maxLength: 3 }),
+    calls: fc.array(fc.record({ name: fc.constantFrom("f", "g"), pieces: fc.array(texts, { maxLength: 4 }) }), {
+      maxLength: 3,
+    }),
+  })
+  .map(({ thoughts, words, calls }) => [
+    start(),
+    ...thoughts.map((text) => reasoning(text)),
+    ...words.map((text) => delta(text)),
+    ...calls.flatMap(({ name, pieces }, call) => toolCall(call, name, pieces)),
+    finish(0, calls.length > 0 ? "tool_calls" : "stop"),
+    done(),
+  ]);
 
 /** Complete, well-ordered streams of 1 to 4 choices with their events interleaved. */
 export const eventStreams: fc.Arbitrary<{ numChoices: number; events: GenerateEvent[] }> = fc

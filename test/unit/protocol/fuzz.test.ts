@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { ApiError } from "../../../src/protocol/errors.ts";
 import { decodeChatRequest } from "../../../src/protocol/openai/chat-request.ts";
 import { decodeCompletionRequest } from "../../../src/protocol/openai/completion-request.ts";
+import { decodeResponseRequest } from "../../../src/protocol/responses/request.ts";
 import { decodeSessionInit, decodeSessionMessage } from "../../../src/protocol/sessions.ts";
 import { checkRequest, requestBodies } from "./request-bodies.ts";
 
@@ -19,8 +20,15 @@ const DECODERS: [string, (body: unknown) => void][] = [
     (body) =>
       checkRequest({ prompts: [], n: 1, beams: null, echo: false, ...decodeSessionMessage(body, "r").generate }),
   ],
+  ["responses", (body) => checkRequest({ prompts: [], ...decodeResponse(body).generate })],
   ["sessions", (body) => void decodeSessionInit(body)],
 ];
+
+/** `prompt` is a template at OpenAI's, which nobody has here, and every body of these has the field. */
+function decodeResponse(body: unknown) {
+  const { prompt: _, ...fields } = body as Record<string, unknown>;
+  return decodeResponseRequest(fields, "r");
+}
 
 test.each(DECODERS)(`${NUM_RUNS} bodies for %s`, LONG, (_name, decode) => {
   let numDecoded = 0;

@@ -1,18 +1,40 @@
 /** Each bound: its last good value passes, the next is refused with the limit in the message. */
 import { expect, test } from "vitest";
 import * as bounds from "../../../src/protocol/limits.ts";
+import { decodeOllamaChat } from "../../../src/protocol/ollama/chat-request.ts";
+import { decodeOllamaEmbed } from "../../../src/protocol/ollama/embed.ts";
 import { decodeChatRequest } from "../../../src/protocol/openai/chat-request.ts";
 import { decodeCompletionRequest } from "../../../src/protocol/openai/completion-request.ts";
+import { decodeEmbeddings } from "../../../src/protocol/openai/embeddings.ts";
+import { decodeDetokenize, decodeTokenize } from "../../../src/protocol/openai/tokenize.ts";
+import { decodeResponseRequest } from "../../../src/protocol/responses/request.ts";
 import { decodeSessionInit } from "../../../src/protocol/sessions.ts";
+import { decodeTgiRequest } from "../../../src/protocol/tgi/generate-request.ts";
 import { caught } from "./caught.ts";
 
 const limits: Record<keyof typeof bounds, number> = { ...bounds };
 const USER = { role: "user", content: "hi" };
 const chat = (fields: object) => decodeChatRequest({ model: "m", messages: [USER], ...fields }, "r");
 const text = (fields: object) => decodeCompletionRequest({ model: "m", prompt: "hi", ...fields }, "r");
+const response = (fields: object) => decodeResponseRequest({ model: "m", input: "hi", ...fields }, "r");
 const many = <T>(num: number, one: T): T[] => new Array(num).fill(one);
 const chars = (num: number) => "x".repeat(num);
 const biases = (num: number) => Object.fromEntries(many(num, 0).map((_, id) => [String(id), 1]));
+const ollama = (fields: object) => decodeOllamaChat({ model: "m", messages: [USER], ...fields }, "r");
+const embeddings = (fields: object) => decodeEmbeddings({ model: "m", input: "a", ...fields }, "r");
+const tgi = (parameters: object) => decodeTgiRequest({ inputs: "a", parameters }, "r", true);
+const calls = (num: number, values: object = {}) => {
+  const tool_calls = many(num, { function: { name: "f", arguments: values } });
+  return { role: "assistant", tool_calls };
+};
+const tool = (name: string, more: object = {}) => ({ type: "function", function: { name, ...more } });
+const call = (json: string) => ({ id: "c", type: "function", function: { name: "f", arguments: json } });
+const nested = (depth: number): object => {
+  let value: object = {};
+  for (let level = 1; level < depth; level++) value = { a: value };
+  return value;
+};
+const NO_SCHEMA_CHARS = JSON.stringify({ kind: "schema", schema: { a: "" } }).length;
 const part = { type: "text", text: "x" };
 
 /** `accept(limit)` decodes, `accept(limit + step)` is refused for `param`. */
@@ -58,6 +80,71 @@ const CASES: [keyof typeof limits, string, (size: number) => unknown, number?][]
   ["IDENTIFIER_CHARS_MAX", "cache_salt", (size) => chat({ cache_salt: chars(size) })],
   ["IDENTIFIER_CHARS_MAX", "prompt_cache_key", (size) => chat({ prompt_cache_key: chars(size) })],
   ["IDENTIFIER_CHARS_MAX", "messages.0.name", (size) => chat({ messages: [{ ...USER, name: chars(size) }] })],
+  ["MESSAGES_MAX", "input", (size) => response({ input: many(size, USER) })],
+  ["TEXT_CHARS_MAX", "input", (size) => response({ input: chars(size) })],
+  ["TEXT_CHARS_MAX", "instructions", (size) => response({ instructions: chars(size) })],
+  ["RESPONSE_INCLUDES_MAX", "include", (size) => response({ include: many(size, "a") })],
+  ["RESPONSE_ITEM_ID_CHARS_MAX", "input.0.id", (size) => response({ input: [{ id: chars(size) }] })],
+  [
+    "METADATA_ENTRIES_MAX",
+    "metadata",
+    (size) => response({ metadata: Object.fromEntries(many(size, 0).map((_, i) => [`k${i}`, ""])) }),
+  ],
+  [
+    "TOOLS_MAX",
+    "tools",
+    (size) => response({ tools: many(size, 0).map((_, i) => ({ type: "function", name: `f${i}` })) }),
+  ],
+  [
+    "JSON_DEPTH_MAX",
+    "tools.0.parameters",
+    (depth) => response({ tools: [{ type: "function", name: "f", parameters: nested(depth) }] }),
+  ],
+  ["METADATA_VALUE_CHARS_MAX", "metadata.a", (size) => response({ metadata: { a: chars(size) } })],
+  ["EMBEDDING_INPUTS_MAX", "input", (size) => embeddings({ input: many(size, "a") })],
+  ["EMBEDDING_INPUTS_MAX", "input", (size) => decodeOllamaEmbed({ model: "m", input: many(size, "a") }, "r")],
+  ["EMBEDDING_DIMENSIONS_MAX", "dimensions", (dimensions) => embeddings({ dimensions })],
+  ["MESSAGE_TOOL_CALLS_MAX", "messages.0.tool_calls", (size) => ollama({ messages: [calls(size)] })],
+  ["TOOLS_MAX", "tools", (size) => ollama({ tools: many(size, 0).map((_, i) => tool(`f${i}`)) })],
+  ["SCHEMA_JSON_DEPTH_MAX", "format", (depth) => ollama({ format: nested(depth) })],
+  [
+    "SCHEMA_JSON_DEPTH_MAX",
+    "parameters.grammar.value",
+    (depth) => tgi({ grammar: { type: "json", value: nested(depth) } }),
+  ],
+  ["PATTERN_CHARS_MAX", "parameters.grammar.value", (size) => tgi({ grammar: { type: "regex", value: chars(size) } })],
+  [
+    "JSON_DEPTH_MAX",
+    "messages.0.tool_calls.0.function.arguments",
+    (depth) => ollama({ messages: [calls(1, nested(depth))] }),
+  ],
+  ["MESSAGES_MAX", "messages", (size) => ollama({ messages: many(size, USER) })],
+  ["TEXT_CHARS_MAX", "messages.0.content", (size) => ollama({ messages: [{ ...USER, content: chars(size) }] })],
+  ["TEXT_CHARS_MAX", "inputs", (size) => decodeTgiRequest({ inputs: chars(size) }, "r", false)],
+  ["TEXT_CHARS_MAX", "prompt", (size) => decodeTokenize({ prompt: chars(size) }, "r")],
+  ["PROMPT_TOKENS_MAX", "tokens", (size) => decodeDetokenize({ tokens: many(size, 1) }, "r")],
+  ["STOP_STRINGS_MAX", "options.stop", (size) => ollama({ options: { stop: many(size, "a") } })],
+  ["STOP_STRINGS_MAX", "parameters.stop", (size) => tgi({ stop: many(size, "a") })],
+  ["TOP_LOGPROBS_MAX", "parameters.top_n_tokens", (top_n_tokens) => tgi({ top_n_tokens })],
+  ["TOOLS_MAX", "tools", (size) => chat({ tools: many(size, 0).map((_, i) => tool(`f${i}`)) })],
+  ["TOOL_NAME_CHARS_MAX", "tools.0.function.name", (size) => chat({ tools: [tool(chars(size))] })],
+  [
+    "MESSAGE_TOOL_CALLS_MAX",
+    "messages.0.tool_calls",
+    (size) => chat({ messages: [{ role: "assistant", tool_calls: many(size, call("{}")) }] }),
+  ],
+  ["JSON_DEPTH_MAX", "tools.0", (depth) => chat({ tools: [tool("f", { parameters: nested(depth) })] })],
+  ["JSON_DEPTH_MAX", "chat_template_kwargs", (depth) => chat({ chat_template_kwargs: nested(depth) })],
+  [
+    "JSON_DEPTH_MAX",
+    "messages.0.tool_calls.0.function.arguments",
+    (depth) => chat({ messages: [{ role: "assistant", tool_calls: [call(JSON.stringify(nested(depth)))] }] }),
+  ],
+  // The object itself and its list count, too.
+  ["JSON_VALUES_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: { a: many(size - 2, 1) } })],
+  ["TEMPLATE_ARGUMENTS_MAX", "chat_template_kwargs", (size) => chat({ chat_template_kwargs: biases(size) })],
+  ["DOCUMENTS_MAX", "documents", (size) => chat({ documents: many(size, {}) })],
+  ["CONSTRAINT_CHARS_MAX", "json_schema", (size) => chat({ json_schema: { a: chars(size - NO_SCHEMA_CHARS) } })],
   ["TITLE_CHARS_MAX", "title", (size) => decodeSessionInit({ title: chars(size) })],
 ];
 
@@ -78,6 +165,11 @@ test("every bound has a case, here or where it is enforced", () => {
     "SESSION_SOCKETS_MAX",
     "SOCKET_BUFFERED_BYTES_MAX",
     "TRUNCATION_ANSWER_TOKENS",
+    // test/unit/api/responses.test.ts
+    "RESPONSE_INPUT_BYTES_MAX",
+    "REFERENCED_CONVERSATIONS_MAX",
+    // test/edge/responses.test.ts
+    "RESPONSE_CHAIN_MAX",
     // test/unit/text/grammar/limits.test.ts
     "PATTERN_CHARS_MAX",
     "PATTERN_DEPTH_MAX",

@@ -11,6 +11,31 @@ const value = fc.oneof(
   texts,
 );
 
+const nearly = (fields: Record<string, fc.Arbitrary<unknown>>) => fc.record(fields, { requiredKeys: [] });
+const name = fc.oneof(fc.constantFrom("f", "g"), value);
+const named = nearly({ type: fc.oneof(fc.constant("function"), value), function: nearly({ name }) });
+const json = fc.jsonValue({ maxDepth: 3 });
+const tool = nearly({
+  type: fc.oneof({ weight: 5, arbitrary: fc.constant("function") }, value),
+  function: nearly({
+    name,
+    description: fc.oneof(fc.string(), value),
+    parameters: fc.oneof(json, value),
+    strict: value,
+  }),
+});
+const toolCall = nearly({
+  id: fc.oneof(fc.string(), value),
+  type: fc.oneof(fc.constant("function"), value),
+  function: nearly({
+    name,
+    arguments: fc.oneof(
+      json.map((one) => JSON.stringify(one)),
+      value,
+    ),
+  }),
+});
+
 const message = fc.record(
   {
     role: fc.oneof(fc.constantFrom("user", "assistant", "system", "developer", "tool"), value),
@@ -20,7 +45,24 @@ const message = fc.record(
       value,
     ),
     name: value,
-    tool_calls: value,
+    tool_calls: fc.oneof(fc.array(toolCall, { maxLength: 3 }), value),
+    tool_call_id: fc.oneof(fc.string(), value),
+    reasoning_content: fc.oneof(fc.string(), value),
+  },
+  { requiredKeys: [] },
+);
+
+const parts = fc.array(fc.record({ type: fc.oneof(fc.constantFrom("input_text", "refusal"), value), text: texts }));
+const item = fc.record(
+  {
+    type: fc.oneof(fc.constantFrom("message", "function_call", "function_call_output", "reasoning", undefined), value),
+    role: fc.oneof(fc.constantFrom("user", "assistant", "developer"), value),
+    content: fc.oneof(fc.string(), parts, value),
+    call_id: fc.oneof(fc.constantFrom("a", "b"), value),
+    name: fc.oneof(fc.constant("f"), value),
+    arguments: fc.oneof(fc.constant("{}"), value),
+    output: fc.oneof(fc.string(), parts, value),
+    id: fc.oneof(fc.string(), value),
   },
   { requiredKeys: [] },
 );
@@ -31,6 +73,7 @@ const FIELDS: Record<string, fc.Arbitrary<unknown>> = {
   messages: fc.oneof({ weight: 3, arbitrary: fc.array(message, { maxLength: 3 }) }, value),
   prompt: fc.oneof(fc.string(), fc.array(fc.string()), fc.array(fc.nat()), fc.array(fc.array(fc.nat())), value),
   content: fc.oneof(fc.string(), value),
+  input: fc.oneof({ weight: 3, arbitrary: fc.array(item, { maxLength: 3 }) }, fc.string(), value),
   n: fc.oneof(fc.integer({ min: 1, max: 4 }), value),
   stop: fc.oneof(fc.string(), fc.array(fc.string()), value),
   logit_bias: fc.oneof(fc.dictionary(fc.nat().map(String), fc.integer({ min: -120, max: 120 })), value),
@@ -42,10 +85,27 @@ const FIELDS: Record<string, fc.Arbitrary<unknown>> = {
   temperature: fc.oneof(fc.double({ min: 0, max: 2, noNaN: true }), value),
   logprobs: fc.oneof(fc.boolean(), fc.nat(6), value),
   top_logprobs: fc.oneof(fc.nat(25), value),
+  tools: fc.oneof(fc.array(tool, { maxLength: 3 }), value),
+  tool_choice: fc.oneof(fc.constantFrom("none", "auto", "required"), named, value),
+  response_format: fc.oneof(
+    nearly({
+      type: fc.oneof(fc.constantFrom("text", "json_object", "json_schema"), value),
+      schema: json,
+      json_schema: nearly({ name: fc.string(), schema: json, strict: fc.boolean() }),
+    }),
+    value,
+  ),
+  structured_outputs: fc.oneof(
+    nearly({ json, regex: fc.string(), choice: fc.array(fc.string()), grammar: fc.string() }),
+    value,
+  ),
+  chat_template_kwargs: fc.oneof(fc.dictionary(fc.string(), json), value),
   ...Object.fromEntries(
     ["top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "seed", "max_tokens", "echo", "best_of"]
       .concat("stop_token_ids", "ignore_eos", "user", "prompt_cache_key", "cache_salt", "max_completion_tokens")
-      .concat("tools", "tool_choice", "response_format", "suffix", "modalities", "title", "system", "__proto__", "junk")
+      .concat("parallel_tool_calls", "functions", "function_call", "guided_json", "guided_choice", "reasoning_effort")
+      .concat("documents", "grammar", "suffix", "modalities", "title", "system", "__proto__", "junk")
+      .concat("instructions", "max_output_tokens", "include", "metadata", "store", "previous_response_id", "text")
       .map((name) => [name, value]),
   ),
 };
@@ -58,6 +118,7 @@ export const requestBodies: fc.Arbitrary<object> = CHOSEN.chain((names) =>
     messages: [{ role: "user", content: "hi" }],
     prompt: "hi",
     content: "hi",
+    input: "hi",
     ...fields,
   })),
 );

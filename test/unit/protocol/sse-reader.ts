@@ -9,7 +9,12 @@ export interface Chunk {
   choices: {
     index: number;
     text?: string;
-    delta?: { role?: string; content?: string };
+    delta?: {
+      role?: string;
+      content?: string | null;
+      reasoning_content?: string;
+      tool_calls?: { index: number; id?: string; type?: string; function: { name?: string; arguments: string } }[];
+    };
     logprobs: unknown;
     finish_reason: string | null;
     stop_reason?: string | number | null;

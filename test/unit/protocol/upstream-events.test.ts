@@ -22,7 +22,8 @@ interface Options {
 }
 
 function upstreamEvents({ numChoices = 1, wantsLogprobs = false, echoed = null }: Options = {}): UpstreamEvents {
-  return new UpstreamEvents({ model: "mine", numChoices, wantsLogprobs, echoed, nowMs: () => 0 });
+  const options = { model: "mine", numChoices, wantsLogprobs, echoed, nowMs: () => 0 };
+  return new UpstreamEvents({ ...options, callsReason: "tool_calls", newCallId: () => "made-up" });
 }
 
 /** All events of these pieces; a stream that is cut throws. */

@@ -1,7 +1,7 @@
 /** Requests to other servers: what our own decoders read from them is the request again. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { GenerateRequest, Prompt, SamplingParams } from "../../../src/protocol/generate.ts";
+import type { Constraint, GenerateRequest, Prompt, SamplingParams } from "../../../src/protocol/generate.ts";
 import { decodeChatRequest } from "../../../src/protocol/openai/chat-request.ts";
 import { decodeCompletionRequest } from "../../../src/protocol/openai/completion-request.ts";
 import { echoedTexts, encodeUpstreamRequest } from "../../../src/protocol/openai/upstream-request.ts";
@@ -27,10 +27,42 @@ function positiveZero(value: number): number {
   return value === 0 ? 0 : value;
 }
 
+const json = fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 2 }), { maxKeys: 3 });
+const identifier = fc.string({ minLength: 1, maxLength: 9 });
+const name = fc.constantFrom("f", "get_weather", "a.b");
+
+const tools = fc.uniqueArray(
+  fc.record({ name, description: fc.string(), parameters: fc.option(json), strict: fc.boolean() }),
+  { selector: (tool) => tool.name, minLength: 1 },
+);
+
+/** Only what asks for something is written. */
+const templateArguments = fc
+  .record({ enable_thinking: fc.boolean(), reasoning_effort: fc.constantFrom("low", "high") }, { requiredKeys: [] })
+  .filter((variables) => Object.keys(variables).length > 0);
+
+const constraint: fc.Arbitrary<Constraint> = fc.oneof(
+  fc.constant({ kind: "json" as const }),
+  fc.record({ kind: fc.constant("schema" as const), schema: json }),
+  fc.record({ kind: fc.constant("regex" as const), pattern: fc.string() }),
+  fc.record({ kind: fc.constant("choice" as const), choices: fc.array(fc.string(), { minLength: 1, maxLength: 3 }) }),
+  fc.record({ kind: fc.constant("grammar" as const), text: fc.string() }),
+);
+
 const chatPrompt: fc.Arbitrary<Prompt> = fc.record({
   kind: fc.constant("chat" as const),
   messages: fc.array(
     fc.oneof(
+      fc.record({ role: fc.constant("tool" as const), content: fc.string(), toolCallId: identifier }),
+      fc.record({
+        role: fc.constant("assistant" as const),
+        content: fc.string(),
+        reasoning: fc.string({ minLength: 1 }),
+        toolCalls: fc.array(
+          fc.record({ id: identifier, name: identifier, arguments: json.map((value) => JSON.stringify(value)) }),
+          { minLength: 1, maxLength: 3 },
+        ),
+      }),
       fc.record({ role: fc.constantFrom("system" as const, "user" as const), content: fc.string() }),
       fc.record({ role: fc.constant("assistant" as const), content: fc.string(), name: fc.string() }),
     ),
@@ -61,7 +93,9 @@ const requests = (prompts: fc.Arbitrary<Prompt[]>, logprobsMax: number): fc.Arbi
     stopStrings: fc.array(fc.string({ minLength: 1, maxLength: 9 }), { maxLength: 3 }),
     stopTokenIds: fc.array(fc.nat(99), { maxLength: 3 }),
     ignoreEos: fc.boolean(),
-    constraint: fc.constant(null),
+    constraint: fc.option(constraint),
+    toolChoice: fc.constant("none"),
+    parallelToolCalls: fc.constant(true),
     minTokens: fc.constant(0),
     allowedTokenIds: fc.option(fc.array(fc.nat(1000), { minLength: 1, maxLength: 3 })),
     badWords: fc.array(fc.string({ minLength: 1, maxLength: 5 }), { maxLength: 2 }),
@@ -86,6 +120,34 @@ test("a chat is the same at the other end", () => {
       const { generate, style } = decodeChatRequest(sent(body), "r1");
       expect(generate).toEqual(request);
       expect(style).toEqual({ stream: true, includeUsage: true });
+    }),
+  );
+});
+
+test("tools, the choice among them and variables of the template are the same at the other end", () => {
+  const calling = fc
+    .record({
+      request: requests(
+        fc.tuple(chatPrompt, tools, fc.option(templateArguments)).map(([prompt, offered, variables]) => [
+          {
+            ...(prompt as Extract<Prompt, { kind: "chat" }>),
+            tools: offered,
+            ...(variables !== null && { templateArguments: variables }),
+          },
+        ]),
+        20,
+      ),
+      toolChoice: fc.constantFrom("auto" as const, "required" as const, null),
+      parallelToolCalls: fc.boolean(),
+    })
+    .map(({ request, toolChoice, parallelToolCalls }): GenerateRequest => {
+      const [prompt] = request.prompts as [Extract<Prompt, { kind: "chat" }>];
+      return { ...request, toolChoice: toolChoice ?? { name: prompt.tools![0]!.name }, parallelToolCalls };
+    });
+  fc.assert(
+    fc.property(calling, (request) => {
+      const { body } = encodeUpstreamRequest(request, OPTIONS);
+      expect(decodeChatRequest(sent(body), "r1").generate).toEqual(request);
     }),
   );
 });

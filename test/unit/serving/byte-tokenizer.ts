@@ -48,11 +48,12 @@ export class ByteTokenizer implements Tokenizer {
     return id < CONTROL_TEXTS.length;
   }
 
-  detokenizer({ keepControl = false }: { keepControl?: boolean } = {}): Detokenizer {
+  detokenizer({ keepControl = false }: { keepControl?: boolean | ReadonlySet<number> } = {}): Detokenizer {
     const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
     return {
       push: (id) => {
-        const name = keepControl ? CONTROL_TEXTS[id] : undefined;
+        const isKept = typeof keepControl === "boolean" ? keepControl : keepControl.has(id);
+        const name = isKept ? CONTROL_TEXTS[id] : undefined;
         return decoder.decode(name === undefined ? this.tokenBytes(id) : encoder.encode(name), { stream: true });
       },
       flush: () => decoder.decode(),

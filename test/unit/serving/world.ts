@@ -69,6 +69,8 @@ export function request(changes: Partial<GenerateRequest> = {}): GenerateRequest
     stopTokenIds: [],
     ignoreEos: true,
     constraint: null,
+    toolChoice: "none",
+    parallelToolCalls: true,
     minTokens: 0,
     allowedTokenIds: null,
     badWords: [],

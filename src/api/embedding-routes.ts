@@ -1,0 +1,42 @@
+/** POST /v1/embeddings, and Ollama's /api/embed and /api/embeddings: the same vectors in three shapes. */
+import type { EmbedRequest } from "../protocol/embed.ts";
+import {
+  decodeOllamaEmbed,
+  decodeOllamaEmbeddings,
+  ollamaEmbeddingsBody,
+  ollamaEmbedPieces,
+} from "../protocol/ollama/embed.ts";
+import { decodeEmbeddings, embeddingsPieces } from "../protocol/openai/embeddings.ts";
+import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
+import { readJsonBody } from "./json-body.ts";
+import { piecesResponse } from "./pieces-response.ts";
+import type { Route } from "./routes.ts";
+import { embedRoutingKey } from "./routing-key.ts";
+
+export function embeddingRoutes(options: ApiOptions): Route[] {
+  const embed = (context: ApiContext, request: EmbedRequest) =>
+    options.models.embed(request, embedRoutingKey(request), context.req.raw.signal);
+
+  const openai: ApiHandler = async (context) => {
+    const asked = decodeEmbeddings(await readJsonBody(context.req.raw), context.get("requestId"));
+    return piecesResponse(embeddingsPieces(await embed(context, asked.embed), asked.format));
+  };
+
+  const ollama: ApiHandler = async (context) => {
+    const startedAtMs = options.clock.nowMs();
+    const request = decodeOllamaEmbed(await readJsonBody(context.req.raw), context.get("requestId"));
+    const embeddings = await embed(context, request);
+    return piecesResponse(ollamaEmbedPieces(embeddings, request.model, options.clock.nowMs() - startedAtMs));
+  };
+
+  const older: ApiHandler = async (context) => {
+    const request = decodeOllamaEmbeddings(await readJsonBody(context.req.raw), context.get("requestId"));
+    return Response.json(ollamaEmbeddingsBody(await embed(context, request)));
+  };
+
+  return [
+    { path: "/v1/embeddings", methods: { POST: openai } },
+    { path: "/api/embed", methods: { POST: ollama } },
+    { path: "/api/embeddings", methods: { POST: older } },
+  ];
+}
