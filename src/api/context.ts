@@ -1,8 +1,13 @@
 /** What every route works with. */
 import type { Context } from "hono";
+import type { Caller } from "./caller.ts";
 import type { Clock } from "./clock.ts";
+import type { CorsPolicy } from "./cors-policy.ts";
 import type { Log } from "./log.ts";
 import type { ModelService, SessionService } from "./model-service.ts";
+import type { RequestObserver } from "./observer.ts";
+import type { RateLimits } from "./rate-limits.ts";
+import type { RequestMeter } from "./request-meter.ts";
 
 export interface ApiOptions {
   models: ModelService;
@@ -12,8 +17,16 @@ export interface ApiOptions {
   /** At least 128 random bits in [0-9A-Za-z_-], as `randomHexId` makes them. */
   randomId: () => string;
   log: Log;
-  /** Who may use /v1. Absent = everybody. @throws ApiError 401 */
-  authorize?: (request: Request) => void;
+  /** Who asks? Of every route but the few that are open to all (`app.ts`). Absent = anybody. @throws ApiError 401 */
+  authorize?: (request: Request) => Caller | Promise<Caller>;
+  /** Absent = there are none. */
+  limits?: RateLimits;
+  /** Whose pages may ask; absent = all. */
+  cors?: CorsPolicy;
+  /** Absent = nobody counts. */
+  observer?: RequestObserver;
+  /** Text of prompts goes into the log. */
+  logsPrompts?: boolean;
 }
 
 export interface ApiEnv {
@@ -22,6 +35,16 @@ export interface ApiEnv {
     requestId: string;
     /** Pattern of the matched route, for logs. */
     route: string;
+    /** By the clock of `ApiOptions`. */
+    arrivedAtMs: number;
+    caller: Caller;
+    /** The caller was let in. */
+    isAdmitted: boolean;
+    /** Of the generation, once there is one. */
+    meter: RequestMeter | null;
+    /** What is left of the caller's limits. */
+    grantHeaders: Record<string, string>;
+    loggedPrompt: string | null;
   };
 }
 
