@@ -38,6 +38,8 @@ export default defineConfig({
               bindings: {
                 // The tests ask by a name that is not this machine's, and whatever keys its `.dev.vars` has.
                 OPEN: "1",
+                // Pages of any site are let in: the tests say what protects a browser's user then.
+                CORS_ORIGINS: "*",
                 API_KEYS: "[]",
                 // Half of the real one, so that small files can be too large.
                 MEMORY_BUDGET_BYTES: "64000000",

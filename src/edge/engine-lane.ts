@@ -34,10 +34,13 @@ export class EngineLane extends DurableObject<Env> {
       const budget = new CpuBudget(Number.POSITIVE_INFINITY, () => Date.now());
       for (const other of this.#open) if (other.hasEnded) this.#open.delete(other);
       this.#open.add(generation);
-      this.#tellOccupancy();
+      let hasBegun = false;
       const next = () => isolateEngine.nextEvents(this.env, model, generation, budget);
       const nextOrEarlyEnd = async () => {
         const events = await next();
+        // It runs by now.
+        if (!hasBegun) this.#tellOccupancy();
+        hasBegun = true;
         if (!budget.isSpent || generation.hasEnded) return events;
         this.#endAll();
         return [...events, ...(await next())];

@@ -18,6 +18,8 @@ export interface AskedTurn extends Pick<SessionTurnRequest, "charge"> {
 
 export class TurnMeter {
   readonly #meter: RequestMeter;
+  /** Once: it runs by now. */
+  #tellBegun: () => void;
 
   /** @param asked null = it goes on after a fault: it has its tokens counted, and no times */
   constructor(ctx: DurableObjectState, env: Env, { modelKey }: StoredTurn, asked: AskedTurn | null) {
@@ -36,7 +38,7 @@ export class TurnMeter {
       isTimed: asked !== null,
       betweenTokens: (gapMs) => observer.betweenTokens(model, tier, gapMs),
     });
-    tell();
+    this.#tellBegun = tell;
     this.#meter.ended.then((summary) => {
       observer.generationEnded(summary);
       tell();
@@ -48,6 +50,8 @@ export class TurnMeter {
 
   observe(events: readonly GenerateEvent[]): void {
     for (const event of events) this.#meter.observe(event);
+    this.#tellBegun();
+    this.#tellBegun = () => {};
   }
 
   /** It is over, also where none of its events said so. */

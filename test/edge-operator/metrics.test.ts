@@ -129,10 +129,11 @@ test("a report that comes twice counts once", async () => {
 
 test("the dashboard's history has the same tokens", async () => {
   const { points } = (await (await request("/metrics/history", { headers: READER })).json()) as {
-    points: { generationTokens: number; firstTokens: number[] }[];
+    points: { generationTokens: number; firstTokens: number[]; most: { running: number } }[];
   };
   const total = points.reduce((sum, { generationTokens }) => sum + generationTokens, 0);
   expect(total).toBe(read(await scrape(), "edge_generation_tokens_total"));
+  expect(points.some(({ most }) => most.running > 0)).toBe(true);
   expect(points.some(({ firstTokens }) => firstTokens.some((num) => num > 0))).toBe(true);
 });
 

@@ -9,7 +9,14 @@ import type { MetricsData } from "./metrics-data.ts";
 export const HISTORY_MS = 15 * 60_000;
 export const HISTORY_STEP_MS = 10_000;
 
-/** Since the point before. Counts add up; what the engines hold is of the moment. */
+/** What the engines of all isolates hold together. */
+export interface Held {
+  running: number;
+  waiting: number;
+  kvUsage: number;
+}
+
+/** Since the point before. Counts add up; of what the engines held, there is the most and the last. */
 export interface HistoryPoint {
   /** Beginning of the ten seconds, Unix. */
   atMs: number;
@@ -20,9 +27,8 @@ export interface HistoryPoint {
   errors: number;
   /** By `HISTORY_BOUNDS_S`, one more than there are bounds. */
   firstTokens: number[];
-  running: number;
-  waiting: number;
-  kvUsage: number;
+  most: Held;
+  last: Held;
 }
 
 export const HISTORY_BOUNDS_S = METRICS.edge_time_to_first_token_seconds.bounds;
@@ -41,9 +47,8 @@ export function withReport(
 }
 
 function grown(point: HistoryPoint, counted: MetricsData, state: HubState, nowMs: number): HistoryPoint {
-  const engines = occupancies(state, nowMs);
-  const sum = (pick: (engine: (typeof engines)[number]) => number) => engines.reduce((all, one) => all + pick(one), 0);
-  const numBlocks = sum((engine) => engine.numBlocks);
+  const last = heldNow(state, nowMs);
+  const { most } = point;
   const histograms = Object.values(counted.histograms.edge_time_to_first_token_seconds ?? {});
   return {
     atMs: point.atMs,
@@ -52,6 +57,20 @@ function grown(point: HistoryPoint, counted: MetricsData, state: HubState, nowMs
     requests: point.requests + total(counted.counters.edge_requests_total),
     errors: point.errors + numErrors(counted),
     firstTokens: point.firstTokens.map((num, i) => num + histograms.reduce((all, { counts }) => all + counts[i]!, 0)),
+    most: {
+      running: Math.max(most.running, last.running),
+      waiting: Math.max(most.waiting, last.waiting),
+      kvUsage: Math.max(most.kvUsage, last.kvUsage),
+    },
+    last,
+  };
+}
+
+function heldNow(state: HubState, nowMs: number): Held {
+  const engines = occupancies(state, nowMs);
+  const sum = (pick: (engine: (typeof engines)[number]) => number) => engines.reduce((all, one) => all + pick(one), 0);
+  const numBlocks = sum((engine) => engine.numBlocks);
+  return {
     running: sum(({ numRunning }) => numRunning),
     waiting: sum(({ numWaiting }) => numWaiting),
     kvUsage: numBlocks === 0 ? 0 : 1 - sum(({ numFreeBlocks }) => numFreeBlocks) / numBlocks,
@@ -60,8 +79,8 @@ function grown(point: HistoryPoint, counted: MetricsData, state: HubState, nowMs
 
 function emptyPoint(atMs: number): HistoryPoint {
   const firstTokens = new Array<number>(HISTORY_BOUNDS_S.length + 1).fill(0);
-  const nothing = { generationTokens: 0, promptTokens: 0, requests: 0, errors: 0, running: 0, waiting: 0, kvUsage: 0 };
-  return { atMs, firstTokens, ...nothing };
+  const none = { running: 0, waiting: 0, kvUsage: 0 };
+  return { atMs, firstTokens, generationTokens: 0, promptTokens: 0, requests: 0, errors: 0, most: none, last: none };
 }
 
 function numErrors({ counters }: MetricsData): number {

@@ -1,19 +1,20 @@
 /** Charts with the latest values above them, and all of it as a table for who cannot see lines. */
 import { byId, el } from "../views/dom.ts";
-import type { Chart, Series } from "./history.ts";
+import { type Chart, type Row, rowsOf, type Series } from "./history.ts";
 import { lineChart } from "./line-chart.ts";
 import { formatValue } from "./scale.ts";
 
-/** Rows of the table: one for each minute. */
-const ROW_MS = 60_000;
+/** Of the table: a minute. */
+const STEPS_PER_ROW = 6;
 
 export class DashboardView {
   readonly #charts = byId("charts", HTMLDivElement);
   readonly #table = byId("table", HTMLTableElement);
 
-  render({ timesMs, charts }: Series): void {
+  render(series: Series): void {
+    const { timesMs, charts } = series;
     this.#charts.replaceChildren(...charts.map((chart) => card(chart, timesMs)));
-    this.#table.replaceChildren(...tableParts(charts, timesMs));
+    this.#table.replaceChildren(...tableParts(charts, rowsOf(series, STEPS_PER_ROW)));
   }
 }
 
@@ -34,24 +35,19 @@ function card(chart: Chart, timesMs: number[]): HTMLElement {
   return section;
 }
 
-function tableParts(charts: Chart[], timesMs: number[]): HTMLElement[] {
-  const columns = charts.flatMap(({ title, unit, lines }) =>
-    lines.map(({ name, values }) => ({ title: `${title}, ${name}${unit === "" ? "" : ` (${unit})`}`, values })),
+function tableParts(charts: Chart[], rows: Row[]): HTMLElement[] {
+  const titles = charts.flatMap(({ title, unit, lines }) =>
+    lines.map(({ name }) => `${title}, ${name}${unit === "" ? "" : ` (${unit})`}`),
   );
-  const head = el(
-    "tr",
-    {},
-    ...["Time", ...columns.map(({ title }) => title)].map((text) => el("th", { scope: "col" }, text)),
-  );
-  const rows = timesMs.flatMap((atMs, i) => {
-    if (atMs % ROW_MS !== 0) return [];
-    const cells = columns.map(({ values }) => el("td", {}, textOf(values[i] ?? null)));
-    return [el("tr", {}, el("th", { scope: "row" }, new Date(atMs).toLocaleTimeString()), ...cells)];
+  const head = el("tr", {}, ...["Until", ...titles].map((text) => el("th", { scope: "col" }, text)));
+  const body = rows.map(({ atMs, values }) => {
+    const cells = values.map((value) => el("td", {}, textOf(value)));
+    return el("tr", {}, el("th", { scope: "row" }, new Date(atMs).toLocaleTimeString()), ...cells);
   });
   return [
-    el("caption", {}, "The last 15 minutes, a row for the first ten seconds of each minute, newest first"),
+    el("caption", {}, "The last 15 minutes, a row a minute, newest first: rates as means, all else at its highest"),
     el("thead", {}, head),
-    el("tbody", {}, ...rows.reverse()),
+    el("tbody", {}, ...body.reverse()),
   ];
 }
 

@@ -1,6 +1,12 @@
 /** The server's last quarter of an hour as lines to draw. Pure. */
 
-/** One point of `GET /metrics/history`: what was counted in one step, and what the engines held at its end. */
+interface WireHeld {
+  running: number;
+  waiting: number;
+  kvUsage: number;
+}
+
+/** One point of `GET /metrics/history`: what was counted in one step, and what the engines held. */
 export interface WirePoint {
   atMs: number;
   generationTokens: number;
@@ -8,9 +14,8 @@ export interface WirePoint {
   requests: number;
   errors: number;
   firstTokens: number[];
-  running: number;
-  waiting: number;
-  kvUsage: number;
+  most: WireHeld;
+  last: WireHeld;
 }
 
 export interface WireHistory {
@@ -29,6 +34,8 @@ export interface Line {
 
 export interface Chart {
   title: string;
+  /** How values of several steps become one: a rate is their mean, all else is the highest of them. */
+  isRate: boolean;
   unit: string;
   lines: Line[];
 }
@@ -59,6 +66,7 @@ export function seriesOf(history: WireHistory): Series {
     charts: [
       {
         title: "Time to first token",
+        isRate: false,
         unit: "s",
         lines: [
           { name: "p50", values: firstToken(0.5) },
@@ -67,6 +75,7 @@ export function seriesOf(history: WireHistory): Series {
       },
       {
         title: "Tokens",
+        isRate: true,
         unit: "tokens/s",
         lines: [
           { name: "generated", values: counted((point) => perSecond(point.generationTokens)) },
@@ -75,6 +84,7 @@ export function seriesOf(history: WireHistory): Series {
       },
       {
         title: "Sequences",
+        isRate: false,
         unit: "",
         lines: [
           { name: "running", values: held(byTime, timesMs, ({ running }) => running) },
@@ -83,11 +93,13 @@ export function seriesOf(history: WireHistory): Series {
       },
       {
         title: "KV cache in use",
+        isRate: false,
         unit: "%",
         lines: [{ name: "used", values: held(byTime, timesMs, ({ kvUsage }) => kvUsage * 100) }],
       },
       {
         title: "Requests",
+        isRate: true,
         unit: "a minute",
         lines: [
           { name: "all", values: counted((point) => 60 * perSecond(point.requests)) },
@@ -98,14 +110,39 @@ export function seriesOf(history: WireHistory): Series {
   };
 }
 
-/** As it was said last: nobody says it again while nothing changes. */
-function held(byTime: Map<number, WirePoint>, timesMs: number[], read: (point: WirePoint) => number): number[] {
+/** The most of a step, and where nothing was said what was said last: nobody says it again while nothing changes. */
+function held(byTime: Map<number, WirePoint>, timesMs: number[], read: (held: WireHeld) => number): number[] {
   let last = 0;
   return timesMs.map((atMs) => {
     const point = byTime.get(atMs);
-    if (point !== undefined) last = read(point);
-    return last;
+    if (point === undefined) return last;
+    last = read(point.last);
+    return read(point.most);
   });
+}
+
+export interface Row {
+  /** Its end. */
+  atMs: number;
+  /** Of each line of each chart. */
+  values: (number | null)[];
+}
+
+/** Steps put together, oldest first. */
+export function rowsOf({ timesMs, charts }: Series, stepsPerRow: number): Row[] {
+  const rows: Row[] = [];
+  for (let end = timesMs.length; end > 0; end -= stepsPerRow) {
+    const steps = (line: Line) => line.values.slice(Math.max(0, end - stepsPerRow), end);
+    const values = charts.flatMap((chart) => chart.lines.map((line) => together(steps(line), chart.isRate)));
+    rows.unshift({ atMs: timesMs[end - 1]!, values });
+  }
+  return rows;
+}
+
+function together(values: (number | null)[], isRate: boolean): number | null {
+  const known = values.filter((value) => value !== null);
+  if (known.length === 0) return null;
+  return isRate ? known.reduce((sum, value) => sum + value, 0) / known.length : Math.max(...known);
 }
 
 /**

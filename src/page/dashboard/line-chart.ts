@@ -1,6 +1,6 @@
 /** One chart as SVG: lines over the last quarter of an hour, gaps where nothing was measured. */
 import type { Chart } from "./history.ts";
-import { pathOf } from "./line-path.ts";
+import { lonePoints, pathOf } from "./line-path.ts";
 import { formatValue, ticksFor } from "./scale.ts";
 
 const WIDTH = 480;
@@ -27,6 +27,9 @@ export function lineChart({ title, unit, lines }: Chart, timesMs: readonly numbe
   svg.append(...timeMarks(timesMs, x));
   lines.forEach((line, index) => {
     svg.append(node("path", { class: `line line-${index}`, d: pathOf(line.values, x, y) }));
+    for (const { i, value } of lonePoints(line.values)) {
+      svg.append(node("circle", { class: `point line-${index}`, cx: x(i), cy: y(value), r: 3 }));
+    }
   });
   return svg as SVGSVGElement;
 }

@@ -1,6 +1,5 @@
 /** A line with gaps, as the path of an SVG. Pure. */
 
-/** A lone value between gaps is a point: a line of no length with round ends. */
 export function pathOf(
   values: readonly (number | null)[],
   x: (i: number) => number,
@@ -14,8 +13,14 @@ export function pathOf(
       return;
     }
     const point = `${x(i).toFixed(1)} ${y(value).toFixed(1)}`;
-    path += isDrawing ? `L${point}` : `M${point}h0`;
+    path += isDrawing ? `L${point}` : `M${point}`;
     isDrawing = true;
   });
   return path;
+}
+
+/** Values between gaps, which no line shows. */
+export function lonePoints(values: readonly (number | null)[]): { i: number; value: number }[] {
+  const isGap = (i: number) => (values[i] ?? null) === null;
+  return values.flatMap((value, i) => (value !== null && isGap(i - 1) && isGap(i + 1) ? [{ i, value }] : []));
 }

@@ -1,11 +1,12 @@
 /** From what the server counted to lines on the dashboard. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { quantile, seriesOf, type WirePoint } from "../../../src/page/dashboard/history.ts";
-import { pathOf } from "../../../src/page/dashboard/line-path.ts";
+import { quantile, rowsOf, seriesOf, type WirePoint } from "../../../src/page/dashboard/history.ts";
+import { lonePoints, pathOf } from "../../../src/page/dashboard/line-path.ts";
 import { formatValue, ticksFor } from "../../../src/page/dashboard/scale.ts";
 
 const NOW_MS = 1_700_000_005_000;
+const NONE = { running: 0, waiting: 0, kvUsage: 0 };
 const point = (agoMs: number, fields: Partial<WirePoint>): WirePoint => ({
   atMs: 1_700_000_000_000 - agoMs,
   generationTokens: 0,
@@ -13,23 +14,29 @@ const point = (agoMs: number, fields: Partial<WirePoint>): WirePoint => ({
   requests: 0,
   errors: 0,
   firstTokens: [0, 0, 0],
-  running: 0,
-  waiting: 0,
-  kvUsage: 0,
+  most: NONE,
+  last: NONE,
   ...fields,
 });
 
 test("counts become rates, what engines hold stays until it changes, and silence is no latency", () => {
-  const { timesMs, charts } = seriesOf({
+  const series = seriesOf({
     now_ms: NOW_MS,
     span_ms: 60_000,
     step_ms: 10_000,
     first_token_bounds_s: [0.1, 0.2],
     points: [
-      point(30_000, { generationTokens: 50, requests: 2, running: 3, firstTokens: [4, 0, 0] }),
-      point(0, { generationTokens: 10, errors: 1, running: 1, kvUsage: 0.25 }),
+      point(30_000, {
+        generationTokens: 50,
+        requests: 2,
+        most: { ...NONE, running: 3 },
+        last: { ...NONE, running: 2 },
+        firstTokens: [4, 0, 0],
+      }),
+      point(0, { generationTokens: 10, errors: 1, most: { running: 4, waiting: 0, kvUsage: 0.25 } }),
     ],
   });
+  const { timesMs, charts } = series;
   expect(timesMs).toHaveLength(6);
   expect(timesMs.at(-1)).toBe(1_700_000_000_000);
   const line = (title: string, name: string) =>
@@ -37,9 +44,16 @@ test("counts become rates, what engines hold stays until it changes, and silence
   expect(line("Tokens", "generated")).toEqual([0, 0, 5, 0, 0, 1]);
   expect(line("Requests", "all")).toEqual([0, 0, 12, 0, 0, 0]);
   expect(line("Requests", "errors")).toEqual([0, 0, 0, 0, 0, 6]);
-  expect(line("Sequences", "running")).toEqual([0, 0, 3, 3, 3, 1]);
+  expect(line("Sequences", "running")).toEqual([0, 0, 3, 2, 2, 4]);
   expect(line("KV cache in use", "used")).toEqual([0, 0, 0, 0, 0, 25]);
   expect(line("Time to first token", "p50")).toEqual([null, null, 0.05, null, null, null]);
+  // First token, tokens, sequences, KV cache, requests: rates as means, the rest at its highest.
+  const [first, second] = rowsOf(series, 3);
+  expect(first!.values.map((value) => value && Number(value.toFixed(3)))).toEqual([
+    0.05, 0.095, 1.667, 0, 3, 0, 0, 4, 0,
+  ]);
+  expect(second!.values).toEqual([null, null, 1 / 3, 0, 4, 0, 25, 0, 2]);
+  expect(rowsOf(series, 4).map(({ values }) => values[4])).toEqual([0, 4]);
 });
 
 test("a quantile lies in the bucket that it falls into", () => {
@@ -85,5 +99,6 @@ test.each([
 
 test("gaps break a line, and a lone value is a point", () => {
   const at = (i: number) => i;
-  expect(pathOf([1, 2, null, 3], at, at)).toBe("M0.0 1.0h0L1.0 2.0M3.0 3.0h0");
+  expect(pathOf([1, 2, null, 3], at, at)).toBe("M0.0 1.0L1.0 2.0M3.0 3.0");
+  expect(lonePoints([1, 2, null, 3, null])).toEqual([{ i: 3, value: 3 }]);
 });
