@@ -1,6 +1,6 @@
 /**
- * Bundles the chat page: src/page/main.ts → public/app.js, which the Worker serves as a static asset. Runs before
- * `wrangler dev` and `wrangler deploy` (see [build] in wrangler.toml) and before the tests.
+ * Bundles the pages: src/page/main.ts → public/app.js, the chat, and src/page/dashboard/main.ts → public/dashboard.js, which
+ * the Worker serves as static assets. Runs before `wrangler dev` and `wrangler deploy` (see [build] in wrangler.toml) and before the tests.
  */
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,15 +8,15 @@ import { parseArgs } from "node:util";
 import * as esbuild from "esbuild";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-const ENTRY = join(ROOT, "src/page/main.ts");
-const OUTPUT = join(ROOT, "public/app.js");
+const ENTRIES = { app: join(ROOT, "src/page/main.ts"), dashboard: join(ROOT, "src/page/dashboard/main.ts") };
+const OUTPUT = join(ROOT, "public");
 
 const HELP = `Usage: node scripts/build-page.mjs [options]
 
-Bundles src/page/main.ts into public/app.js.
+Bundles src/page/main.ts into public/app.js, and src/page/dashboard/main.ts into public/dashboard.js.
 
   --watch       build again after every change, until Ctrl-C
-  --sourcemap   also write public/app.js.map, for a debugger
+  --sourcemap   also write maps (.js.map), for a debugger
   --help        this text
 
 Exit codes: 0 done, 1 failed, 2 called wrongly.`;
@@ -33,8 +33,8 @@ async function main() {
     return;
   }
   const options = {
-    entryPoints: [ENTRY],
-    outfile: OUTPUT,
+    entryPoints: ENTRIES,
+    outdir: OUTPUT,
     bundle: true,
     minify: true,
     format: "esm",

@@ -1,9 +1,14 @@
 /** What every route works with. */
 import type { Context } from "hono";
+import type { Caller } from "./caller.ts";
 import type { Clock } from "./clock.ts";
+import type { CorsPolicy } from "./cors-policy.ts";
 import type { Log } from "./log.ts";
 import type { ModelNames } from "./model-names.ts";
 import type { ModelService, SessionService } from "./model-service.ts";
+import type { RequestObserver } from "./observer.ts";
+import type { RateLimits } from "./rate-limits.ts";
+import type { RequestMeter } from "./request-meter.ts";
 import type { ResponseService } from "./response-service.ts";
 
 export interface ApiOptions {
@@ -18,8 +23,16 @@ export interface ApiOptions {
   log: Log;
   /** What clients may call models besides their ids. Absent = nothing. */
   names?: ModelNames;
-  /** Who may use the API (`API_PATHS`). Absent = everybody. @throws ApiError 401 */
-  authorize?: (request: Request) => void;
+  /** Who asks? Of every route but the few that are open to all (`app.ts`). Absent = anybody. @throws ApiError 401 */
+  authorize?: (request: Request) => Caller | Promise<Caller>;
+  /** Absent = there are none. */
+  limits?: RateLimits;
+  /** Whose pages may ask; absent = all. */
+  cors?: CorsPolicy;
+  /** Absent = nobody counts. */
+  observer?: RequestObserver;
+  /** Text of prompts goes into the log. */
+  logsPrompts?: boolean;
 }
 
 export interface ApiEnv {
@@ -28,6 +41,16 @@ export interface ApiEnv {
     requestId: string;
     /** Pattern of the matched route, for logs. */
     route: string;
+    /** By the clock of `ApiOptions`. */
+    arrivedAtMs: number;
+    caller: Caller;
+    /** The caller was let in. */
+    isAdmitted: boolean;
+    /** Of the generation, once there is one. */
+    meter: RequestMeter | null;
+    /** What is left of the caller's limits. */
+    grantHeaders: Record<string, string>;
+    loggedPrompt: string | null;
   };
 }
 

@@ -7,15 +7,21 @@ import {
   ollamaEmbedPieces,
 } from "../protocol/ollama/embed.ts";
 import { decodeEmbeddings, embeddingsPieces } from "../protocol/openai/embeddings.ts";
+import { promptsEstimate } from "../protocol/token-estimate.ts";
+import { tenantSalt } from "./caller.ts";
 import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
 import { readJsonBody } from "./json-body.ts";
 import { piecesResponse } from "./pieces-response.ts";
 import type { Route } from "./routes.ts";
 import { embedRoutingKey } from "./routing-key.ts";
+import { answeredWhole } from "./start-generation.ts";
 
 export function embeddingRoutes(options: ApiOptions): Route[] {
   const embed = (context: ApiContext, request: EmbedRequest) =>
-    options.models.embed(request, embedRoutingKey(request), context.req.raw.signal);
+    answeredWhole(context, options, request.model, promptsEstimate(request.prompts), () => {
+      const salted = { ...request, cacheSalt: tenantSalt(context.get("caller"), request.cacheSalt) };
+      return options.models.embed(salted, embedRoutingKey(request), context.req.raw.signal);
+    });
 
   const openai: ApiHandler = async (context) => {
     const asked = decodeEmbeddings(await readJsonBody(context.req.raw), context.get("requestId"));

@@ -9,6 +9,7 @@ import type { ApiHandler, ApiOptions } from "./context.ts";
 import { readJsonBody } from "./json-body.ts";
 import type { Route } from "./routes.ts";
 import { routingKeyOf } from "./routing-key.ts";
+import { startGeneration } from "./start-generation.ts";
 
 export const CHAT_FORMAT: AnswerFormat = { idPrefix: "chatcmpl", body: chatBody, stream: chatStream };
 const COMPLETION_FORMAT: AnswerFormat = { idPrefix: "cmpl", body: completionBody, stream: completionStream };
@@ -28,8 +29,7 @@ function generate(
 ): ApiHandler {
   return async (context) => {
     const request = decode(await readJsonBody(context.req.raw), context.get("requestId"));
-    const { signal } = context.req.raw;
-    const events = await options.models.generate(request.generate, routingKeyOf(request), signal);
+    const events = await startGeneration(context, options, request.generate, routingKeyOf(request));
     const numChoices = request.generate.prompts.length * request.generate.n;
     const frame = answerFrame(options, format, request.style, numChoices);
     const response = request.style.stream

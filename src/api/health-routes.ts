@@ -1,22 +1,43 @@
-/** GET /health: the process lives. GET /ready: the default model can answer now, or 503. */
-import type { ApiOptions } from "./context.ts";
+/**
+ * GET /health: the process lives. GET /ready: the default model can answer now, or 503. Both for everybody, as probes have
+ * no key; what only operators need to know of the engine is told to those who have one.
+ */
+import type { ApiContext, ApiOptions } from "./context.ts";
 import type { Route } from "./routes.ts";
 
 const RETRY_AFTER_S = 1;
+const RETRY_HEADERS = { "retry-after": String(RETRY_AFTER_S), "retry-after-ms": String(RETRY_AFTER_S * 1000) };
 
-export function healthRoutes({ models }: ApiOptions): Route[] {
+/** Of what `ready` tells. */
+const PUBLIC_FIELDS: readonly string[] = ["model", "engine", "message", "code", "retryable"];
+
+export function healthRoutes(options: ApiOptions): Route[] {
   return [
     { path: "/health", methods: { GET: () => Response.json({ status: "ok" }) } },
     {
       path: "/ready",
       methods: {
-        GET: async () => {
-          const { ready, detail } = await models.ready();
-          const body = { status: ready ? "ready" : "unavailable", ...detail };
+        GET: async (context) => {
+          const { ready, detail } = await options.models.ready();
+          const shown = (await isKnown(context, options)) ? detail : onlyPublic(detail);
+          const body = { status: ready ? "ready" : "unavailable", ...shown };
           if (ready) return Response.json(body);
-          return Response.json(body, { status: 503, headers: { "retry-after": String(RETRY_AFTER_S) } });
+          return Response.json(body, { status: 503, headers: RETRY_HEADERS });
         },
       },
     },
   ];
+}
+
+async function isKnown(context: ApiContext, { authorize }: ApiOptions): Promise<boolean> {
+  try {
+    await authorize?.(context.req.raw);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function onlyPublic(detail: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(detail).filter(([name]) => PUBLIC_FIELDS.includes(name)));
 }

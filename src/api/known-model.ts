@@ -1,10 +1,11 @@
 /** Looking up one model of the list. */
 import { modelNotFound, unavailable } from "../protocol/errors.ts";
+import { type Caller, mayUse } from "./caller.ts";
 import type { ModelInfo, ModelService } from "./model-service.ts";
 
-/** The one that answers requests which name none. @throws ApiError 503 where there is none */
-export async function firstModel(models: ModelService): Promise<ModelInfo> {
-  const [model] = await models.models();
+/** The one that answers requests which name none: the first that the caller may use. @throws ApiError 503 for none */
+export async function firstModel(models: ModelService, caller: Caller): Promise<ModelInfo> {
+  const model = (await models.models()).find(({ id }) => mayUse(caller, id));
   if (model === undefined) throw unavailable("No model is installed. Add one with `npm run model -- add`.", 60);
   return model;
 }

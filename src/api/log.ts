@@ -1,20 +1,29 @@
 /**
- * Structured log records. They never hold prompt or answer text, nor a session's id or an owner's (who knows those may
- * read the conversation): routes are logged as patterns.
+ * Structured log records. They never hold a key, a session's id or an owner's (who knows those may read the conversation):
+ * routes are logged as patterns. Nor do they hold text of prompts or answers, but for prompts where the operator asks for
+ * them.
  */
+import type { GenerationSummary } from "./request-meter.ts";
+
+/** With the numbers of its generation, where it began one. */
+export interface RequestRecord extends Partial<GenerationSummary> {
+  level: "info";
+  event: "request";
+  requestId: string;
+  method: string;
+  /** The route's pattern, "-" where none matched. */
+  route: string;
+  status: number;
+  /** To the head of the response: a stream goes on afterwards, to `totalMs`. */
+  durationMs: number;
+  /** Public id of the API key. */
+  keyId?: string;
+  /** JSON of the prompts, where the operator wants them in the log. */
+  prompt?: string;
+}
 
 export type LogRecord =
-  | {
-      level: "info";
-      event: "request";
-      requestId: string;
-      method: string;
-      /** The route's pattern, "-" where none matched. */
-      route: string;
-      status: number;
-      /** To the head of the response: a stream goes on afterwards. */
-      durationMs: number;
-    }
+  | RequestRecord
   | { level: "error"; event: "internal_error"; requestId: string; route: string; cause: string }
   /** A server behind this one; `cause` has neither its address nor its key. */
   | { level: "error"; event: "origin_failed"; requestId: string; origin: string; cause: string };

@@ -74,6 +74,7 @@ function withFallback(events: EventStream, fallbackModel: string): EventStream {
     ...(events.poll !== undefined && { poll: () => events.poll!() }),
     cancel: () => events.cancel(),
     fallbackModel: events.fallbackModel ?? fallbackModel,
+    ...(events.tier !== undefined && { tier: events.tier }),
   };
 }
 

@@ -22,6 +22,8 @@ export interface EventStream {
   cancel(): void;
   /** The model that answers in the place of the one that was asked for, which is not available; absent = none does. */
   readonly fallbackModel?: string;
+  /** Where it answers, for logs and metrics: "edge" or "origin". */
+  readonly tier?: string;
 }
 
 export interface ModelService {
@@ -44,6 +46,8 @@ export interface ModelService {
 }
 
 export interface SessionService {
+  /** The sessions of one API key, which nobody else can reach, whoever knows their ids. */
+  of(keyId: string): SessionService;
   /** `owner` lists and owns sessions: an unguessable id kept by the browser; null = an unlisted session.
    * Throws 404 for an unknown model. */
   create(init: SessionInit, owner: string | null): Promise<SessionInfo>;
@@ -111,6 +115,8 @@ export interface SessionTurnRequest {
   waitsForTurn: boolean;
   /** Leave the oldest turns out where the conversation does not fit the context. */
   truncates: boolean;
+  /** What the turn took off its key's limits, to be put right at its end; absent = nothing. */
+  charge?: { keyId: string; numTokens: number };
 }
 
 export interface SessionAnswer {
@@ -120,6 +126,8 @@ export interface SessionAnswer {
   numTruncated: number;
   /** See `EventStream`; null = none. */
   fallbackModel: string | null;
+  /** What is left of the key's limits; absent = it has none. */
+  headers?: Record<string, string>;
 }
 
 export interface SessionStream {

@@ -5,6 +5,7 @@
 import { notImplemented } from "../protocol/errors.ts";
 import { decodeShow, runningBody, showBody, tagsBody } from "../protocol/ollama/models.ts";
 import { OLLAMA_VERSION } from "../protocol/ollama/version.ts";
+import { assertMayUse, mayUse } from "./caller.ts";
 import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
 import { readJsonBody } from "./json-body.ts";
 import { knownModel } from "./known-model.ts";
@@ -12,14 +13,19 @@ import { PLAIN_NAMES } from "./model-names.ts";
 import type { Route } from "./routes.ts";
 
 export function ollamaModelRoutes({ models, names = PLAIN_NAMES }: ApiOptions): Route[] {
+  const usable = async (context: ApiContext) => {
+    const caller = context.get("caller");
+    return (await models.models()).filter(({ id }) => mayUse(caller, id));
+  };
   return [
-    { path: "/api/tags", methods: { GET: async () => Response.json(tagsBody(await models.models())) } },
-    { path: "/api/ps", methods: { GET: async () => Response.json(runningBody(await models.models())) } },
+    { path: "/api/tags", methods: { GET: async (context) => Response.json(tagsBody(await usable(context))) } },
+    { path: "/api/ps", methods: { GET: async (context) => Response.json(runningBody(await usable(context))) } },
     {
       path: "/api/show",
       methods: {
         POST: async (context) => {
           const asked = decodeShow(await readJsonBody(context.req.raw));
+          assertMayUse(context.get("caller"), asked);
           return Response.json(showBody(await names.run(asked, models, (id) => knownModel(models, id))));
         },
       },

@@ -15,6 +15,7 @@ import { decodeOllamaGenerate } from "../protocol/ollama/generate-request.ts";
 import type { OllamaRequest } from "../protocol/ollama/request-fields.ts";
 import { PLAIN_REQUEST } from "../protocol/plain-request.ts";
 import { encodedResponse, markFallback } from "./answer-response.ts";
+import { assertMayUse } from "./caller.ts";
 import { collectAnswer } from "./collect-answer.ts";
 import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
 import { readJsonBody } from "./json-body.ts";
@@ -22,6 +23,7 @@ import { knownModel } from "./known-model.ts";
 import { PLAIN_NAMES } from "./model-names.ts";
 import type { Route } from "./routes.ts";
 import { routingKeyOf } from "./routing-key.ts";
+import { startGeneration } from "./start-generation.ts";
 
 export function ollamaRoutes(options: ApiOptions): Route[] {
   return [
@@ -40,7 +42,8 @@ function answer(
     const { generate } = request;
     if (generate === null) return idle(context, options, request, format);
     const { signal } = context.req.raw;
-    const events = await options.models.generate(generate, routingKeyOf({ generate, promptCacheKey: null }), signal);
+    const key = routingKeyOf({ generate, promptCacheKey: null });
+    const events = await startGeneration(context, options, generate, key);
     const fallback = events.fallbackModel ?? null;
     const frame = frameOf(options, fallback ?? request.model);
     const response = request.stream
@@ -61,16 +64,17 @@ async function idle(
   format: OllamaFormat,
 ): Promise<Response> {
   const { models, names = PLAIN_NAMES } = options;
+  assertMayUse(context.get("caller"), model);
   if (unloads) await names.run(model, models, (id) => knownModel(models, id));
   else await warm(context, options, model);
   const body = ollamaIdleBody(unloads, format, frameOf(options, model));
   return stream ? new Response(ndjsonLine(body), { headers: NDJSON_HEADERS }) : Response.json(body);
 }
 
-async function warm(context: ApiContext, { models }: ApiOptions, model: string): Promise<void> {
+async function warm(context: ApiContext, options: ApiOptions, model: string): Promise<void> {
   const { signal } = context.req.raw;
   const requestId = context.get("requestId");
-  const events = await models.generate({ ...WARM_UP, requestId, model }, null, signal);
+  const events = await startGeneration(context, options, { ...WARM_UP, requestId, model }, null);
   await collectAnswer(events, 1, signal);
 }
 

@@ -22,6 +22,7 @@ import { wholeInput } from "./response-input.ts";
 import type { ResponseService } from "./response-service.ts";
 import type { Route } from "./routes.ts";
 import { routingKeyOf } from "./routing-key.ts";
+import { startGeneration } from "./start-generation.ts";
 import { generateTruncated } from "./truncated-generation.ts";
 
 /** What was said belongs in no cache. */
@@ -37,8 +38,9 @@ export function responseRoutes(options: ApiOptions): Route[] {
 function respond(options: ApiOptions, responses: ResponseService | null): ApiHandler {
   return async (context) => {
     const request = decodeResponseRequest(await readJsonBody(context.req.raw), context.get("requestId"));
-    const keeper = keeperOf(request, responses);
-    const { history, input, conversation } = await wholeInput(request, responses);
+    const own = responses && responsesOf(context, responses);
+    const keeper = keeperOf(request, own);
+    const { history, input, conversation } = await wholeInput(request, own);
     if (keeper !== null) checkKeepable(input);
     const address = newResponseAddress(conversation, options.randomId);
     const frame: ResponseFrame = {
@@ -46,7 +48,7 @@ function respond(options: ApiOptions, responses: ResponseService | null): ApiHan
       createdS: Math.floor(options.clock.nowMs() / 1000),
       echo: { ...request.echo, store: keeper !== null },
     };
-    const events = await ask(context, options.models, request, [...history, ...input]);
+    const events = await ask(context, options, request, [...history, ...input]);
     const previous = request.previous?.response ?? null;
     const answer =
       keeper === null
@@ -57,6 +59,12 @@ function respond(options: ApiOptions, responses: ResponseService | null): ApiHan
       : await wholeResponse(context, frame, answer);
     return markFallback(response, events.fallbackModel ?? null);
   };
+}
+
+/** Whose responses: those of the caller's key. */
+function responsesOf(context: ApiContext, responses: ResponseService): ResponseService {
+  const { keyId } = context.get("caller");
+  return keyId === null ? responses : responses.of(keyId);
 }
 
 /** null = the response is not kept. */
@@ -77,11 +85,10 @@ function checkKeepable(input: readonly InputItem[]): void {
 
 function ask(
   context: ApiContext,
-  models: ModelService,
+  options: ApiOptions,
   { generate, extras, instructions, truncates, promptCacheKey }: ResponseWireRequest,
   items: readonly InputItem[],
 ): Promise<EventStream> {
-  const { signal } = context.req.raw;
   const messages = messagesOf(instructions, items);
   const asked = (some: ChatMessage[]): GenerateRequest => ({
     ...generate,
@@ -90,8 +97,16 @@ function ask(
   const whole = asked(messages);
   // Where a turn is left out the lane stays the same.
   const key = routingKeyOf({ generate: whole, promptCacheKey });
-  if (!truncates) return models.generate(whole, key, signal);
-  return generateTruncated(messages, (some) => models.generate(asked(some), key, signal));
+  if (!truncates) return startGeneration(context, options, whole, key);
+  const { models } = options;
+  const truncating: ModelService = {
+    ...models,
+    generate: (request, routingKey, signal) =>
+      generateTruncated(messages, (some) =>
+        models.generate({ ...request, prompts: asked(some).prompts }, routingKey, signal),
+      ),
+  };
+  return startGeneration(context, { ...options, models: truncating }, whole, key);
 }
 
 async function wholeResponse(context: ApiContext, frame: ResponseFrame, events: EventStream): Promise<Response> {
@@ -108,7 +123,7 @@ function read(responses: ResponseService): ApiHandler {
   return async (context) => {
     const { id, address } = asked(context);
     if (context.req.query("stream") === "true") throw unsupportedParameter("stream", [false]);
-    const body = await responses.get(address);
+    const body = await responsesOf(context, responses).get(address);
     if (body === null) throw noSuchResponse(id);
     return Response.json(body, { headers: PRIVATE });
   };
@@ -117,7 +132,7 @@ function read(responses: ResponseService): ApiHandler {
 function remove(responses: ResponseService): ApiHandler {
   return async (context) => {
     const { id, address } = asked(context);
-    if (!(await responses.delete(address))) throw noSuchResponse(id);
+    if (!(await responsesOf(context, responses).delete(address))) throw noSuchResponse(id);
     return Response.json(responseDeletedBody(id));
   };
 }

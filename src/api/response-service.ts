@@ -12,6 +12,8 @@ export interface StoredResponse {
 }
 
 export interface ResponseService {
+  /** Those of one API key, which no other one finds. */
+  of(keyId: string): ResponseService;
   /** null where there is none, as for all that follow. */
   get(address: ResponseAddress): Promise<ResponseBody | null>;
   /** All that was said up to this response and in it, oldest first; null also where an earlier one is gone. */

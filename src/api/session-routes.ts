@@ -1,6 +1,6 @@
 /**
  * Conversations that the server keeps. A session's id is the capability to it: whoever has the id may read, continue and
- * delete it. The list is the owner's alone (`owner.ts`).
+ * delete it, with the API key that it was made with where there are keys. The list is the owner's alone (`owner.ts`).
  */
 import { notFound, upgradeRequired } from "../protocol/errors.ts";
 import { decodeLastEventId } from "../protocol/session-socket.ts";
@@ -18,7 +18,9 @@ import {
 } from "../protocol/sessions.ts";
 import { type EventPosition, IdentifiedStream } from "../protocol/sse-ids.ts";
 import { answerFrame, bodyResponse, encodedResponse, markFallback } from "./answer-response.ts";
+import { assertMayUse } from "./caller.ts";
 import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
+import { socketProtocolOf } from "./credential.ts";
 import { errorResponse } from "./error-response.ts";
 import { CHAT_FORMAT } from "./generation-routes.ts";
 import { readJsonBody } from "./json-body.ts";
@@ -27,6 +29,13 @@ import { PLAIN_NAMES } from "./model-names.ts";
 import type { SessionQuestion, SessionService } from "./model-service.ts";
 import { isOwnPage, ownerCookie, ownerOf } from "./owner.ts";
 import type { Route } from "./routes.ts";
+import { meteredTurn } from "./start-generation.ts";
+
+/** Whose sessions: those of the caller's key. */
+function sessionsOf(context: ApiContext, sessions: SessionService): SessionService {
+  const { keyId } = context.get("caller");
+  return keyId === null ? sessions : sessions.of(keyId);
+}
 
 /** Histories belong in no cache. */
 const PRIVATE = { "cache-control": "no-store" };
@@ -41,10 +50,10 @@ export function sessionRoutes(options: ApiOptions, sessions: SessionService): Ro
       path: "/v1/sessions/:id",
       methods: {
         GET: async (context) =>
-          Response.json(sessionBody(await sessions.get(sessionId(context))), { headers: PRIVATE }),
+          Response.json(sessionBody(await sessionsOf(context, sessions).get(sessionId(context))), { headers: PRIVATE }),
         DELETE: async (context) => {
           const id = sessionId(context);
-          await sessions.delete(id);
+          await sessionsOf(context, sessions).delete(id);
           return Response.json(sessionDeletedBody(id));
         },
       },
@@ -57,14 +66,17 @@ export function sessionRoutes(options: ApiOptions, sessions: SessionService): Ro
     { path: "/v1/sessions/:id/fork", methods: { POST: fork(sessions) } },
     {
       path: "/v1/sessions/:id/stop",
-      methods: { POST: async (context) => Response.json({ stopped: await sessions.stop(sessionId(context)) }) },
+      methods: {
+        POST: async (context) =>
+          Response.json({ stopped: await sessionsOf(context, sessions).stop(sessionId(context)) }),
+      },
     },
   ];
 }
 
 function list(sessions: SessionService): ApiHandler {
   return async (context) => {
-    const owner = ownerOf(context.req.raw);
+    const owner = ownerOf(context.req.raw, context.get("caller"));
     const summaries = owner === null ? [] : await sessions.list(owner);
     return Response.json(sessionListBody(summaries), { headers: PRIVATE });
   };
@@ -74,10 +86,12 @@ function create(options: ApiOptions, sessions: SessionService): ApiHandler {
   return async (context) => {
     const request = context.req.raw;
     const { model, ...init } = decodeSessionInit(await readJsonBody(request, {}));
-    const known = ownerOf(request);
+    const caller = context.get("caller");
+    const known = ownerOf(request, caller);
     const owner = known ?? (isOwnPage(request) ? options.randomId() : null);
-    const asked = model ?? (await firstModel(options.models)).id;
-    const create = (model: string) => sessions.create({ ...init, model }, owner);
+    const asked = model ?? (await firstModel(options.models, caller)).id;
+    assertMayUse(caller, asked);
+    const create = (model: string) => sessionsOf(context, sessions).create({ ...init, model }, owner);
     const session = await (options.names ?? PLAIN_NAMES).run(asked, options.models, create);
     const headers = new Headers(PRIVATE);
     if (owner !== null && known === null) headers.set("set-cookie", ownerCookie(owner, request));
@@ -121,7 +135,13 @@ async function answer(
   const id = sessionId(context);
   const frame = answerFrame(options, CHAT_FORMAT, style, 1, { session_id: id });
   const request = { question, request: generate, frame, waitsForTurn, truncates };
-  const { events, turn, numTruncated, fallbackModel } = await sessions.send(id, request);
+  const answered = await sessionsOf(context, sessions).send(id, request);
+  const { turn, numTruncated, fallbackModel } = answered;
+  context.set("grantHeaders", answered.headers ?? {});
+  if (options.logsPrompts === true && question.kind !== "regenerate") {
+    context.set("loggedPrompt", JSON.stringify(question.content));
+  }
+  const events = meteredTurn(context, options, answered.events);
   const response = style.stream
     ? encodedResponse(context, options, new IdentifiedStream(CHAT_FORMAT.stream(frame), turn, 0), events)
     : await bodyResponse(context, CHAT_FORMAT, frame, events);
@@ -133,7 +153,7 @@ function resume(options: ApiOptions, sessions: SessionService): ApiHandler {
   return async (context) => {
     const id = sessionId(context);
     const seen = lastEvent(context);
-    const stream = await sessions.stream(id, seen?.turn ?? null);
+    const stream = await sessionsOf(context, sessions).stream(id, seen?.turn ?? null);
     if (stream === null) return nothingMore();
     const encoder = new IdentifiedStream(CHAT_FORMAT.stream(stream.frame), stream.turn, seen?.numEvents ?? 0);
     if (!stream.hasEnded) return encodedResponse(context, options, encoder, stream.events);
@@ -156,17 +176,20 @@ function lastEvent(context: ApiContext): EventPosition | null {
 }
 
 /**
- * Any page may open a socket, as it may POST: the id is the capability, and no cookie counts here, so that a page which
+ * A page may open a socket where it may POST: the id is the capability, and no cookie counts here, so that a page which
  * makes a browser connect can reach nothing that it could not reach by itself.
  */
 function connect(sessions: SessionService): ApiHandler {
-  return (context) => {
+  return async (context) => {
     const id = sessionId(context);
     const position = lastEvent(context);
     const { method, path } = context.req;
     const isUpgrade = method === "GET" && context.req.header("upgrade")?.toLowerCase() === "websocket";
     if (!isUpgrade) return errorResponse(upgradeRequired(path), path, { upgrade: "websocket" });
-    return sessions.connect(id, position);
+    const response = await sessionsOf(context, sessions).connect(id, position);
+    const protocol = socketProtocolOf(context.req.raw);
+    if (protocol !== null) response.headers.set("sec-websocket-protocol", protocol);
+    return response;
   };
 }
 
@@ -174,7 +197,8 @@ function fork(sessions: SessionService): ApiHandler {
   return async (context) => {
     const request = context.req.raw;
     const asked = decodeSessionFork(await readJsonBody(request, {}));
-    const session = await sessions.fork(sessionId(context), asked, ownerOf(request));
+    const owner = ownerOf(request, context.get("caller"));
+    const session = await sessionsOf(context, sessions).fork(sessionId(context), asked, owner);
     return Response.json(sessionBody(session), { status: 201, headers: PRIVATE });
   };
 }

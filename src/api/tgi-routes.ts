@@ -13,6 +13,7 @@ import { readJsonBody } from "./json-body.ts";
 import { firstModel } from "./known-model.ts";
 import type { Route } from "./routes.ts";
 import { routingKeyOf } from "./routing-key.ts";
+import { startGeneration } from "./start-generation.ts";
 
 export function tgiRoutes(options: ApiOptions): Route[] {
   return [
@@ -28,7 +29,9 @@ export function tgiRoutes(options: ApiOptions): Route[] {
     },
     {
       path: "/info",
-      methods: { GET: async () => Response.json(tgiInfoBody(await firstModel(options.models))) },
+      methods: {
+        GET: async (context) => Response.json(tgiInfoBody(await firstModel(options.models, context.get("caller")))),
+      },
     },
   ];
 }
@@ -39,11 +42,14 @@ export function tgiRoutes(options: ApiOptions): Route[] {
  */
 function generate(options: ApiOptions, stream: boolean | null, whole: (body: object) => object): ApiHandler {
   return async (context) => {
-    const { models } = options;
     const { signal } = context.req.raw;
     const request = decodeTgiRequest(await readJsonBody(context.req.raw), context.get("requestId"), stream);
-    const generate = { ...request.generate, model: request.model ?? (await firstModel(models)).id };
-    const events = await models.generate(generate, routingKeyOf({ generate, promptCacheKey: null }), signal);
+    const generate = {
+      ...request.generate,
+      model: request.model ?? (await firstModel(options.models, context.get("caller"))).id,
+    };
+    const key = routingKeyOf({ generate, promptCacheKey: null });
+    const events = await startGeneration(context, options, generate, key);
     const response = request.stream
       ? encodedResponse(context, options, new TgiStream(request.frame), events)
       : Response.json(whole(tgiBody(await collectAnswer(events, 1, signal), request.frame)));

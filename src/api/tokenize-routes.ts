@@ -7,27 +7,36 @@ import {
   tokenizeBody,
 } from "../protocol/openai/tokenize.ts";
 import { VERSION } from "../protocol/version.ts";
-import type { ApiHandler, ApiOptions } from "./context.ts";
+import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
 import { readJsonBody } from "./json-body.ts";
 import { firstModel } from "./known-model.ts";
 import type { Route } from "./routes.ts";
+import { answeredWhole } from "./start-generation.ts";
 
-export function tokenizeRoutes({ models }: ApiOptions): Route[] {
-  const named = async <T extends { model: string | null }>(request: T) => ({
+export function tokenizeRoutes(options: ApiOptions): Route[] {
+  const { models } = options;
+  const named = async <T extends { model: string | null }>(context: ApiContext, request: T) => ({
     ...request,
-    model: request.model ?? (await firstModel(models)).id,
+    model: request.model ?? (await firstModel(models, context.get("caller"))).id,
   });
 
   const tokenize: ApiHandler = async (context) => {
     const { request, isTgi } = decodeTokenize(await readJsonBody(context.req.raw), context.get("requestId"));
-    const tokenized = await models.tokenize(await named(request), context.req.raw.signal);
+    const asked = await named(context, request);
+    const tokenized = await answeredWhole(context, options, asked.model, 0, () =>
+      models.tokenize(asked, context.req.raw.signal),
+    );
     const { prompt } = request;
     return Response.json(isTgi && prompt.kind === "text" ? tgiTokens(tokenized, prompt.text) : tokenizeBody(tokenized));
   };
 
   const detokenize: ApiHandler = async (context) => {
     const request = decodeDetokenize(await readJsonBody(context.req.raw), context.get("requestId"));
-    return Response.json(detokenizeBody(await models.detokenize(await named(request), context.req.raw.signal)));
+    const asked = await named(context, request);
+    const text = await answeredWhole(context, options, asked.model, 0, () =>
+      models.detokenize(asked, context.req.raw.signal),
+    );
+    return Response.json(detokenizeBody(text));
   };
 
   return [

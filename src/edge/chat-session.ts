@@ -9,6 +9,7 @@ import type { Env } from "./env.ts";
 import { isolateEngine } from "./isolate-engine.ts";
 import type { KvRows } from "./kv-store.ts";
 import { capture, type RpcResult } from "./rpc-result.ts";
+import { admitQuestion } from "./session-access.ts";
 import { SessionAlarm } from "./session-alarm.ts";
 import { SessionKv } from "./session-kv.ts";
 import { assertFitsRow, noSuchMessage } from "./session-question.ts";
@@ -98,7 +99,14 @@ export class ChatSession extends SocketObject {
   async send(id: string, request: SessionTurnRequest): Promise<RpcResult<TurnBytes>> {
     return capture(request.request.requestId, async () => {
       this.#assertExists(id);
-      return this.#turns.send(id, request);
+      const admitted = await admitQuestion(this.env, this.#store.record(), request);
+      try {
+        this.#assertExists(id);
+        return { ...(await this.#turns.send(id, admitted.request)), headers: admitted.grant.headers };
+      } catch (cause) {
+        this.ctx.waitUntil(admitted.grant.settle(0));
+        throw cause;
+      }
     });
   }
 

@@ -12,6 +12,7 @@ import { CpuBudget } from "./cpu-budget.ts";
 import type { Env } from "./env.ts";
 import { generationBytes } from "./event-bytes.ts";
 import { type EngineReport, isolateEngine } from "./isolate-engine.ts";
+import { isolateMetrics } from "./metrics/isolate-metrics.ts";
 import { capture, type RpcResult } from "./rpc-result.ts";
 
 export class EngineLane extends DurableObject<Env> {
@@ -35,14 +36,25 @@ export class EngineLane extends DurableObject<Env> {
       const budget = new CpuBudget(Number.POSITIVE_INFINITY, () => Date.now());
       for (const other of this.#open) if (other.hasEnded) this.#open.delete(other);
       this.#open.add(generation);
-      return generationBytes(generation, async () => {
-        const next = () => isolateEngine.nextEvents(this.env, model, generation, budget);
+      let hasBegun = false;
+      const next = () => isolateEngine.nextEvents(this.env, model, generation, budget);
+      const nextOrEarlyEnd = async () => {
         const events = await next();
+        // It runs by now.
+        if (!hasBegun) this.#tellOccupancy();
+        hasBegun = true;
         if (!budget.isSpent || generation.hasEnded) return events;
         this.#endAll();
         return [...events, ...(await next())];
-      });
+      };
+      return generationBytes(generation, nextOrEarlyEnd, () => this.#tellOccupancy());
     });
+  }
+
+  /** A sequence came or went. */
+  #tellOccupancy(): void {
+    isolateMetrics.engineMoved();
+    this.ctx.waitUntil(isolateMetrics.flush(this.env));
   }
 
   /**

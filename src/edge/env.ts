@@ -1,6 +1,8 @@
 /** The Worker's bindings and variables, as `wrangler.toml` names them. */
 import type { ChatSession } from "./chat-session.ts";
 import type { EngineLane } from "./engine-lane.ts";
+import type { RateLimiter } from "./limits/rate-limiter.ts";
+import type { MetricsHub } from "./metrics/metrics-hub.ts";
 import type { WorkersAi } from "./origins/workers-ai.ts";
 import type { ResponseConversation } from "./response-conversation.ts";
 import type { SessionDirectory } from "./session-directory.ts";
@@ -18,6 +20,20 @@ export interface Env {
   SESSION_DIRECTORY: DurableObjectNamespace<SessionDirectory>;
   /** One object for the responses of each conversation, named by what their ids have in common. */
   RESPONSE_CONVERSATION: DurableObjectNamespace<ResponseConversation>;
+  /** One object for each API key with limits, named by the key's id. */
+  RATE_LIMITER: DurableObjectNamespace<RateLimiter>;
+  /** One object: the metrics of all isolates. */
+  METRICS_HUB: DurableObjectNamespace<MetricsHub>;
+  /** Secret: JSON list of API keys (hashes), as `npm run keys` writes it; unset = none, and the Worker answers on localhost. */
+  API_KEYS?: string;
+  /** "1" = without API keys, everybody may use the Worker, not only this machine. */
+  OPEN?: string;
+  /** Origins whose pages may use the API (`api/cors-policy.ts`), "*" for all; unset = all with API keys, loopback without. */
+  CORS_ORIGINS?: string;
+  /** Secret: who sends it as a Bearer token may read `/metrics`; API keys may, too. */
+  METRICS_TOKEN?: string;
+  /** "1" = text of prompts goes into the log. */
+  LOG_PROMPTS?: string;
   /** Model that answers where the caller names none; unset = the demo. */
   DEFAULT_MODEL?: string;
   /** Other names of models, as a JSON object of name to id; unset = none. */

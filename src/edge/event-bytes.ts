@@ -17,15 +17,28 @@ import { EVENTS_PER_CHUNK_MAX, type Turn } from "./turn.ts";
  * A generation that lives and dies with its reader: pulling drives the engine, cancelling aborts.
  *
  * @param nextEvents all events that are ready, stepping the engine where there are none; empty after the last
+ * @param ended called once, when its last event leaves or its reader is gone
  */
 export function generationBytes(
   generation: Generation,
   nextEvents: () => Promise<GenerateEvent[]>,
+  ended: () => void = () => {},
 ): ReadableStream<Uint8Array> {
-  const abort = () => generation.abort();
+  let hasEnded = false;
+  const end = () => {
+    if (!hasEnded) ended();
+    hasEnded = true;
+  };
+  const abort = () => {
+    generation.abort();
+    end();
+  };
   return bytesOf(async () => {
     try {
-      return await nextEvents();
+      const events = await nextEvents();
+      // Whoever has the last event may never ask again.
+      if (events.length === 0 || isLast(events.at(-1)!)) end();
+      return events;
     } catch (cause) {
       abort();
       return [errorEventOf(toApiError(generation.requestId, cause))];
@@ -76,6 +89,10 @@ export function eventsFrom(bytes: ReadableStream<Uint8Array>): EventStream {
     // The stream may be closed or broken already; either way nothing is left to stop.
     cancel: () => void reader.cancel().catch(() => {}),
   };
+}
+
+function isLast({ type }: GenerateEvent): boolean {
+  return type === "done" || type === "error";
 }
 
 /** @param nextEvents events that are ready, waiting for the first; empty at the end */

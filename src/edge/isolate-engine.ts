@@ -25,6 +25,7 @@ import type { Env } from "./env.ts";
 import { boundEvents } from "./event-memory.ts";
 import { kvFingerprint } from "./kv-snapshot.ts";
 import { LoadLock, LoadSuperseded, type LoadTicket } from "./load-lock.ts";
+import type { EngineOccupancy } from "./metrics/hub-state.ts";
 import { LoadedModel } from "./model-loader.ts";
 import { modelStore, type StoredModel } from "./model-store.ts";
 import { OrphanWatch } from "./orphans.ts";
@@ -177,6 +178,14 @@ export class IsolateEngine {
   /** Answers that somebody drives, or that nobody has missed yet. */
   get numGenerations(): number {
     return this.#orphans.numLive;
+  }
+
+  /** What the models of this isolate hold. */
+  occupancy(): EngineOccupancy[] {
+    return [...this.#residents.values()].map(({ stored, loaded }) => {
+      const { numRunning, numWaiting, numBlocks, numFreeBlocks } = loaded.model.stats;
+      return { model: stored.info.id, numRunning, numWaiting, numBlocks, numFreeBlocks };
+    });
   }
 
   /** Bytes of events that answers hold, until they are read or their owner is done with them. */

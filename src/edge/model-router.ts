@@ -26,7 +26,7 @@ export function edgeModels(env: Env): ModelService {
       const origin = originPool.find(env, request.model);
       if (origin === null) return byEngine(env, request, key);
       try {
-        return await originEvents(env, origin, request, key, signal);
+        return { ...(await originEvents(env, origin, request, key, signal)), tier: "origin" };
       } catch (cause) {
         if (origin.fallback === null || !isUnavailability(cause)) throw cause;
         const events = await byEngine(env, { ...request, model: origin.fallback }, key);
@@ -76,7 +76,9 @@ export async function assertModelExists(env: Env, id: string): Promise<void> {
 }
 
 async function byEngine(env: Env, request: GenerateRequest, key: string): Promise<EventStream> {
-  return withAllNames(env, request.model, async () => eventsFrom(unwrap(await lane(env, key).generate(request))));
+  return withAllNames(env, request.model, async () => {
+    return { ...eventsFrom(unwrap(await lane(env, key).generate(request))), tier: "edge" };
+  });
 }
 
 const lane = (env: Env, key: string) => env.ENGINE_LANE.getByName(laneName(key));

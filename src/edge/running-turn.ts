@@ -10,6 +10,7 @@ import type { SessionStore } from "./session-store.ts";
 import { Turn } from "./turn.ts";
 import { isPassing } from "./turn-admission.ts";
 import type { TurnLog } from "./turn-log.ts";
+import type { TurnMeter } from "./turn-meter.ts";
 import type { TurnSource } from "./turn-source.ts";
 import type { StoredTurn, TurnStore } from "./turn-store.ts";
 
@@ -22,6 +23,7 @@ export interface RunningHost {
   again(log: TurnLog): Promise<TurnSource | null>;
   /** @param save to be called once nobody takes the turn for running any more */
   ended(save: () => void): void;
+  meter: TurnMeter;
   /** Something is missing that may be there later: it is to be driven again then. */
   failed(): void;
   /** Nobody drives it any more. */
@@ -52,6 +54,7 @@ export class RunningTurn {
             this.#source.checkpointed(isLast);
           },
           ended: (text, reason, ids, events) => {
+            host.meter.ended(events.at(-1));
             host.ended(() => {
               storage.transactionSync(() => {
                 store.endTurn(answerId, text, reason, ids, Date.now());
@@ -61,7 +64,11 @@ export class RunningTurn {
             });
           },
         },
-        nextEvents: (budget) => this.#source.nextEvents(budget),
+        nextEvents: async (budget) => {
+          const given = await this.#source.nextEvents(budget);
+          host.meter.observe(given);
+          return given;
+        },
         describe: (cause) => toApiError(this.#requestId, cause),
         nowMs: () => Date.now(),
       },
@@ -81,7 +88,10 @@ export class RunningTurn {
     try {
       if (this.turn.isLost) await this.#regain();
       const budget = new CpuBudget(turnCpuMsFrom(this.#host.env.TURN_CPU_MS), () => Date.now());
-      if ((await this.turn.run(budget)) === "lost") this.#host.failed();
+      const outcome = await this.turn.run(budget);
+      if (outcome === "lost") this.#host.failed();
+      // Also of a session that is deleted, whose sink hears nothing.
+      if (outcome === "ended") this.#host.meter.ended(undefined);
     } catch (cause) {
       this.turn.fail(cause);
     } finally {

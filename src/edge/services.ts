@@ -12,9 +12,14 @@ import { resumingEvents } from "./resuming-events.ts";
 import { unwrap } from "./rpc-result.ts";
 import { socketRequest } from "./session-sockets.ts";
 
-export function edgeSessions(env: Env): SessionService {
+/**
+ * @param keyId the API key whose sessions they are: it is part of their objects' names, so under another key, or none, the
+ * same id is another object, an empty one
+ */
+export function edgeSessions(env: Env, keyId: string | null = null): SessionService {
+  const objectName = (id: string) => (keyId === null ? id : `${keyId}/${id}`);
   // A stub for each call: one whose object broke stays broken.
-  const session = (id: string) => env.CHAT_SESSION.getByName(id);
+  const session = (id: string) => env.CHAT_SESSION.getByName(objectName(id));
   const whole = (id: string, turn: number, bytes: ReadableStream<Uint8Array>): EventStream =>
     resumingEvents(eventsFrom(bytes), async (numRead) => {
       const again = unwrap(await session(id).stream(id, turn, numRead));
@@ -22,6 +27,7 @@ export function edgeSessions(env: Env): SessionService {
       return eventsFrom(again.bytes);
     });
   return {
+    of: (otherKeyId) => edgeSessions(env, otherKeyId),
     async create(init, owner) {
       await assertModelExists(env, init.model);
       const id = randomHexId();
@@ -33,8 +39,8 @@ export function edgeSessions(env: Env): SessionService {
       unwrap(await session(id).delete(id));
     },
     async send(id, request) {
-      const { bytes, turn, numTruncated, fallbackModel } = unwrap(await session(id).send(id, request));
-      return { events: whole(id, turn, bytes), turn, numTruncated, fallbackModel };
+      const { bytes, turn, numTruncated, fallbackModel, headers } = unwrap(await session(id).send(id, request));
+      return { events: whole(id, turn, bytes), turn, numTruncated, fallbackModel, headers: headers ?? {} };
     },
     async stream(id, asked) {
       const opened = unwrap(await session(id).stream(id, asked, 0));
@@ -46,7 +52,7 @@ export function edgeSessions(env: Env): SessionService {
       const copy = unwrap(await session(id).copy(id, messageId));
       const forkId = randomHexId();
       const init = { model: copy.model, system: null, title: title ?? copy.title };
-      return unwrap(await session(forkId).create(forkId, init, owner, copy));
+      return unwrap(await session(forkId).create(forkId, init, owner, { ...copy, from: objectName(id) }));
     },
     async connect(id, position) {
       const response = await session(id).fetch(socketRequest(id, position));

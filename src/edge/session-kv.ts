@@ -98,10 +98,12 @@ export class SessionKv {
   /**
    * Takes over what another session has of its first tokens, message by message; as much of it as comes before anything
    * goes wrong.
+   *
+   * @param name of its object
    */
-  async adopt(id: string, numTokens: number): Promise<void> {
+  async adopt(name: string, numTokens: number): Promise<void> {
     if (this.#keptMs === 0) return;
-    const source = this.#env.CHAT_SESSION.getByName(id);
+    const source = this.#env.CHAT_SESSION.getByName(name);
     try {
       for (let index = 0; ; ) {
         const rows = await source.kvRows(index, numTokens);

@@ -11,11 +11,13 @@ export interface TurnBytes {
   /** Model that answers in the place of the session's own; null = that one does. */
   fallbackModel: string | null;
   hasEnded: boolean;
+  /** What is left of the key's limits; absent = it has none. */
+  headers?: Record<string, string>;
 }
 
 /** History of a session, as another one takes it over. */
 export interface SessionCopy {
-  /** Id of that session. */
+  /** Name of that session's object. */
   from: string;
   model: string;
   title: string | null;

@@ -29,6 +29,7 @@ import type { SessionStore } from "./session-store.ts";
 import { eventsFrom, type Turn } from "./turn.ts";
 import { fallbackModelOf, isPassing, TurnAdmission } from "./turn-admission.ts";
 import { TurnLog } from "./turn-log.ts";
+import { TurnMeter } from "./turn-meter.ts";
 import { type TurnPlace, TurnQueue } from "./turn-queue.ts";
 import type { TurnSource } from "./turn-source.ts";
 import { type StoredTurn, TurnStore } from "./turn-store.ts";
@@ -216,6 +217,7 @@ export class SessionTurns {
 
   /** @param waitingId where it waited for its turn */
   async #begin(id: string, asked: SessionTurnRequest, waitingId: number | null): Promise<TurnBytes> {
+    const arrivedAtMs = Date.now();
     const { source, content, replaces, turn } = await this.#admission.ask(id, asked, this.numTruncated);
     try {
       const stored = this.#ctx.storage.transactionSync(() => {
@@ -225,7 +227,13 @@ export class SessionTurns {
         if (waitingId !== null) this.#waiting.remove(waitingId);
         return { ...turn, answerId, numRestarts: 0 };
       });
-      this.#run(id, source, stored, new TurnLog());
+      this.#run(
+        id,
+        source,
+        stored,
+        new TurnLog(),
+        new TurnMeter(this.#ctx, this.#env, stored, { arrivedAtMs, ...asked }),
+      );
       return this.#bytesOf(stored, 0);
     } catch (cause) {
       source.generation.abort();
@@ -294,7 +302,7 @@ export class SessionTurns {
     const log = new TurnLog(this.#turns.events());
     const source = await this.#sourceOf(id, turn, log);
     if (source === null) return this.#giveUp();
-    this.#run(id, source, turn, log);
+    this.#run(id, source, turn, log, new TurnMeter(this.#ctx, this.#env, turn, null));
   }
 
   /** @returns null where the turn can never go on: another model file, too many faults in a row, or it is stopped */
@@ -306,7 +314,7 @@ export class SessionTurns {
     return null;
   }
 
-  #run(id: string, source: TurnSource, stored: StoredTurn, log: TurnLog): void {
+  #run(id: string, source: TurnSource, stored: StoredTurn, log: TurnLog, meter: TurnMeter): void {
     const place = this.#place;
     const running = new RunningTurn(
       {
@@ -329,6 +337,7 @@ export class SessionTurns {
           this.#replanAlarm();
           this.#changed();
         },
+        meter,
         failed: () => this.#tryAgainLater(),
         isLeft: () => this.#replanAlarm(),
       },

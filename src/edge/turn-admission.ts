@@ -39,6 +39,13 @@ export function fallbackModelOf(modelKey: string): string | null {
   return modelKey.startsWith(FALLBACK) ? modelIdOf(modelKey.slice(FALLBACK.length)) : null;
 }
 
+/** Of a stored turn: the model that answers, and where. */
+export function answererOf(modelKey: string): { model: string; tier: "edge" | "origin" } {
+  if (modelKey.startsWith(BY_ORIGIN)) return { model: modelKey.slice(BY_ORIGIN.length), tier: "origin" };
+  const isFallback = modelKey.startsWith(FALLBACK);
+  return { model: modelIdOf(isFallback ? modelKey.slice(FALLBACK.length) : modelKey), tier: "edge" };
+}
+
 export interface AdmittedTurn {
   source: TurnSource;
   content: string;

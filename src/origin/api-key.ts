@@ -1,19 +1,14 @@
 /** The one key of this server, where it has one. */
-import { createHash, timingSafeEqual } from "node:crypto";
+import { ANYBODY, type Caller } from "../api/caller.ts";
+import { credentialOf, sameBytes, sha256 } from "../api/credential.ts";
 import { unauthorized } from "../protocol/errors.ts";
 
-const BEARER = /^bearer +(\S+)$/i;
-
-/** @returns a check that throws `ApiError` 401. How long it takes says nothing of how much of a key is right. */
-export function bearerCheck(apiKey: string): (request: Request) => void {
-  const wanted = digest(apiKey);
-  return (request) => {
-    const given = BEARER.exec(request.headers.get("authorization") ?? "")?.[1];
-    if (given === undefined || !timingSafeEqual(digest(given), wanted)) throw unauthorized();
+/** @returns a check that rejects with `ApiError` 401. How long it takes says nothing of how much of a key is right. */
+export function keyCheck(apiKey: string): (request: Request) => Promise<Caller> {
+  const wanted = sha256(apiKey);
+  return async (request) => {
+    const given = credentialOf(request);
+    if (given === null || !sameBytes(await sha256(given), await wanted)) throw unauthorized();
+    return ANYBODY;
   };
-}
-
-/** Keys of any length compare as equally long bytes. */
-function digest(key: string): Buffer {
-  return createHash("sha256").update(key).digest();
 }

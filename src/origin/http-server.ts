@@ -8,7 +8,7 @@ import type { Log } from "../api/log.ts";
 import type { ModelNames } from "../api/model-names.ts";
 import { randomHexId } from "../api/random-id.ts";
 import { addRoute } from "../api/routes.ts";
-import { bearerCheck } from "./api-key.ts";
+import { keyCheck } from "./api-key.ts";
 import type { OriginMetrics } from "./metrics.ts";
 import type { OriginModels } from "./origin-models.ts";
 
@@ -36,7 +36,7 @@ export interface HttpServer {
 /** Listens. @throws Error where the port cannot be had */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { models, names, metrics, apiKey, host, port, log } = options;
-  const authorize = apiKey === null ? null : bearerCheck(apiKey);
+  const authorize = apiKey === null ? null : keyCheck(apiKey);
   const api = createApi({
     models,
     sessions: null,
@@ -51,7 +51,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     path: "/metrics",
     methods: {
       GET: async (context) => {
-        authorize?.(context.req.raw);
+        await authorize?.(context.req.raw);
         return new Response(await registry.metrics(), { headers: { "content-type": registry.contentType } });
       },
     },

@@ -3,6 +3,7 @@ import { ChatController } from "./chat/controller.ts";
 import { Preferences } from "./chat/preferences.ts";
 import { formatHash, parseHash } from "./chat/router.ts";
 import { TimingMemory } from "./chat/timing-memory.ts";
+import { keyedFetch, socketProtocols } from "./net/access.ts";
 import { createClient } from "./net/client.ts";
 import { currentConversation, initialState, isAnswering, type State } from "./state/state.ts";
 import { Store } from "./state/store.ts";
@@ -12,6 +13,7 @@ import { ConversationView } from "./views/conversation-view.ts";
 import { byId } from "./views/dom.ts";
 import { Drawer } from "./views/drawer.ts";
 import { HeaderView } from "./views/header-view.ts";
+import { KeyView } from "./views/key-view.ts";
 import { NoticesView } from "./views/notices-view.ts";
 import { SidebarView } from "./views/sidebar-view.ts";
 import { attachTheme } from "./views/theme.ts";
@@ -21,8 +23,12 @@ const preferences = new Preferences(storage);
 const store = new Store(initialState(preferences.model, navigator.onLine), (draw) => requestAnimationFrame(draw));
 const controller = new ChatController({
   client: createClient(
-    fetch.bind(window),
-    (path) => new WebSocket(new URL(path, location.href.replace(/^http/, "ws"))),
+    keyedFetch(
+      fetch.bind(window),
+      () => preferences.apiKey,
+      () => keyView.ask(),
+    ),
+    (path) => new WebSocket(new URL(path, location.href.replace(/^http/, "ws")), socketProtocols(preferences.apiKey)),
   ),
   store,
   preferences,
@@ -31,6 +37,13 @@ const controller = new ChatController({
   sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
 });
 
+const keyView = new KeyView({
+  current: () => preferences.apiKey,
+  save: (key) => {
+    preferences.saveApiKey(key);
+    onReturn();
+  },
+});
 const drawer = new Drawer();
 const composer = new ComposerView({
   edit: (key, text) => controller.edit(key, text),
@@ -128,7 +141,9 @@ function onReturn(): void {
 }
 
 function onEscape(event: KeyboardEvent): void {
-  if (event.key === "Escape" && !event.defaultPrevented) controller.stop();
+  if (event.key !== "Escape" || event.defaultPrevented) return;
+  // In a dialog it closes the dialog.
+  if (document.querySelector("dialog[open]") === null) controller.stop();
 }
 
 function storageIfAllowed(storageOf: () => Storage): Storage | null {

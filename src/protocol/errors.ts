@@ -16,6 +16,8 @@ export interface ApiErrorFields {
   message: string;
   /** Seconds until a retry makes sense; sent as Retry-After and retry-after-ms. */
   retryAfterS?: number;
+  /** Further headers of the response: what is left of a key's limits. */
+  headers?: Record<string, string>;
 }
 
 export class ApiError extends Error {
@@ -24,6 +26,7 @@ export class ApiError extends Error {
   readonly code: string | null;
   readonly param: string | null;
   readonly retryAfterS: number | null;
+  readonly headers: Record<string, string>;
 
   constructor(fields: ApiErrorFields) {
     super(fields.message);
@@ -33,13 +36,16 @@ export class ApiError extends Error {
     this.code = fields.code;
     this.param = fields.param;
     this.retryAfterS = fields.retryAfterS ?? null;
+    this.headers = fields.headers ?? {};
   }
 }
 
 /** As plain data, for borders that carry no classes: `new ApiError(errorFields(error))` is the error again. */
 export function errorFields(error: ApiError): ApiErrorFields {
-  const { status, type, code, param, message, retryAfterS } = error;
-  return { status, type, code, param, message, ...(retryAfterS === null ? {} : { retryAfterS }) };
+  const { status, type, code, param, message, retryAfterS, headers } = error;
+  const isPlain = Object.keys(headers).length === 0;
+  const more = { ...(retryAfterS === null ? {} : { retryAfterS }), ...(isPlain ? {} : { headers }) };
+  return { status, type, code, param, message, ...more };
 }
 
 const INVALID = "invalid_request_error";
@@ -96,14 +102,50 @@ export function modelNotFound(model: string, known: readonly string[]): ApiError
   });
 }
 
-/** No key where one is needed, or a wrong one. */
-export function unauthorized(): ApiError {
+const NEEDS_KEY = "This server needs an API key. Send 'authorization: Bearer KEY' with a right one.";
+
+/** No key where one is needed, or a wrong one. @param message where there is more to say than that */
+export function unauthorized(message = NEEDS_KEY): ApiError {
+  return new ApiError({ status: 401, type: INVALID, code: "invalid_api_key", param: null, message });
+}
+
+/** The key is right, but not for this model. */
+export function modelNotAllowed(model: string, allowed: readonly string[]): ApiError {
   return new ApiError({
-    status: 401,
-    type: INVALID,
-    code: "invalid_api_key",
+    status: 403,
+    type: "permission_error",
+    code: "model_not_allowed",
+    param: "model",
+    message: `This API key is not for the model '${model}'. Its models: ${allowed.join(", ") || "none"}.`,
+  });
+}
+
+/** A page of an origin that is not on the operator's list. */
+export function originNotAllowed(origin: string): ApiError {
+  return new ApiError({
+    status: 403,
+    type: "permission_error",
+    code: "origin_not_allowed",
     param: null,
-    message: "This server needs its API key. Send 'authorization: Bearer KEY' with the right one.",
+    message: `Pages of the origin '${origin}' may not use this server. Its operator can add it to CORS_ORIGINS.`,
+  });
+}
+
+/** @param headers what is left of the key's limits */
+export function rateLimited(
+  what: "requests" | "tokens",
+  limitPerMinute: number,
+  retryAfterS: number,
+  headers: Record<string, string>,
+): ApiError {
+  return new ApiError({
+    status: 429,
+    type: "rate_limit_error",
+    code: "rate_limit_exceeded",
+    param: null,
+    message: `This API key may use ${limitPerMinute} ${what} a minute, and they are used up. Retry in ${retryAfterS.toFixed(1)} s.`,
+    retryAfterS,
+    headers,
   });
 }
 

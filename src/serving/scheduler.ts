@@ -221,6 +221,7 @@ export class Scheduler {
     for (const sequence of new Set(plans.flatMap(({ sequences }) => sequences))) {
       if (++sequence.numCrashes > CRASHES_MAX) this.fail(sequence, error);
     }
+    for (const { sequences } of plans) this.#speculation?.forgetProposals(sequences);
     while (this.running.length > 0) this.#running.requeueLast();
     this.#unsaved.giveUpAll();
     this.#blocks.forgetContent();

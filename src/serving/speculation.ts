@@ -141,6 +141,14 @@ export class Speculation {
     track.proposal = null;
   }
 
+  /** Their step was lost: what was proposed for it says nothing about the next one. */
+  forgetProposals(sequences: readonly Sequence[]): void {
+    for (const sequence of sequences) {
+      const track = this.#tracks.get(sequence);
+      if (track !== undefined) track.proposal = null;
+    }
+  }
+
   /** Drafts that the sequence can use: tokens it may still generate beyond the next one, and blocks that are free. */
   #roomOf(sequence: Sequence): number {
     const numWanted = sequence.maxTokens - sequence.outputTokens.length - 1;

@@ -4,6 +4,7 @@
  */
 import { execFile } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { request } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -66,6 +67,29 @@ describe("npm start", () => {
     const probe = createServer().listen(port, "127.0.0.1");
     await new Promise((resolve, reject) => probe.once("listening", resolve).once("error", reject));
     probe.close();
+  });
+});
+
+describe("without API keys", () => {
+  const asked = (headers: Record<string, string>) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      // `fetch` would not let a test choose its host.
+      const sent = request(`${server.url}/v1/models`, { headers }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
+      sent.on("error", reject).end();
+    });
+
+  test("it answers to this machine's own names only, whatever name the browser was made to ask for", async () => {
+    expect(await asked({ host: `localhost:${server.port}` })).toBe(200);
+    expect(await asked({ host: "runnel.example.com" })).toBe(401);
+  });
+
+  test("only pages of this machine may ask, and the metrics are open to it", async () => {
+    expect(await asked({ origin: "http://localhost:5173" })).toBe(200);
+    expect(await asked({ origin: "https://evil.example" })).toBe(403);
+    expect((await fetch(`${server.url}/metrics`)).status).toBe(200);
   });
 });
 

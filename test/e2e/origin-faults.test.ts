@@ -69,6 +69,8 @@ const ask = (text: string, changes: Partial<GenerateRequest> = {}): GenerateRequ
   minTokens: 0,
   allowedTokenIds: null,
   badWords: [],
+  toolChoice: "auto",
+  parallelToolCalls: true,
   logprobs: null,
   echo: false,
   cacheSalt: "",

@@ -28,7 +28,8 @@ export interface ServerOptions {
 
 export async function startServer({ persistTo, args = [], port }: ServerOptions): Promise<RunningServer> {
   const chosenPort = port ?? (await freePort());
-  const child = spawn("npm", ["start", "--", "--persist-to", persistTo, ...args], {
+  // Before the test's own: whatever keys the machine's `.dev.vars` has.
+  const child = spawn("npm", ["start", "--", "--persist-to", persistTo, "--var", "API_KEYS:[]", ...args], {
     cwd: ROOT,
     env: { ...process.env, PORT: String(chosenPort) },
     stdio: ["ignore", "pipe", "pipe"],

@@ -1,5 +1,6 @@
 /**
- * What the browser remembers by itself: the model for new chats, and text that was typed but not taken by the server.
+ * What the browser remembers by itself: the model for new chats, the API key, and text that was typed but not taken by the
+ * server.
  * Storage may be full or forbidden (private windows); the page then just forgets.
  */
 
@@ -11,6 +12,7 @@ export interface KeyValueStore {
 }
 
 const MODEL_KEY = "runnel.model";
+const API_KEY = "runnel.key";
 const DRAFT_PREFIX = "runnel.draft.";
 
 export class Preferences {
@@ -26,6 +28,15 @@ export class Preferences {
 
   saveModel(model: string): void {
     this.#write(MODEL_KEY, model);
+  }
+
+  /** null = the server needs none, as far as the page knows. */
+  get apiKey(): string | null {
+    return this.#read(API_KEY);
+  }
+
+  saveApiKey(key: string | null): void {
+    this.#write(API_KEY, key);
   }
 
   draft(slot: string): string {

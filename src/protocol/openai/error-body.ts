@@ -14,15 +14,21 @@ export function errorBody(error: ApiError): ErrorBody {
 /** Statuses that OpenAI's clients retry by themselves although here the same request fails again at once: a busy
  * session waits for a person or an answer, and what is not built stays so. */
 const PERMANENT_STATUSES: readonly number[] = [409, 501];
+const UNAUTHORIZED = 401;
+const TOO_MANY = 429;
 
 /** Both retry headers: some clients read only one of them. */
 export function errorHeaders(error: ApiError): Record<string, string> {
-  const headers: Record<string, string> = {};
-  if (error.retryAfterS !== null) {
-    headers["retry-after"] = String(Math.max(1, Math.ceil(error.retryAfterS)));
-    headers["retry-after-ms"] = String(Math.ceil(error.retryAfterS * 1000));
+  const { status, retryAfterS } = error;
+  const headers: Record<string, string> = { ...error.headers };
+  if (retryAfterS !== null) {
+    headers["retry-after"] = String(Math.max(1, Math.ceil(retryAfterS)));
+    headers["retry-after-ms"] = String(Math.ceil(retryAfterS * 1000));
   }
-  if (PERMANENT_STATUSES.includes(error.status)) headers["x-should-retry"] = "false";
+  // A 429 that names no time passes only when somebody lets go of something.
+  const isPermanent = PERMANENT_STATUSES.includes(status) || (status === TOO_MANY && retryAfterS === null);
+  if (isPermanent) headers["x-should-retry"] = "false";
+  if (status === UNAUTHORIZED) headers["www-authenticate"] = "Bearer";
   return headers;
 }
 

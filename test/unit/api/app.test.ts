@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { createApi } from "../../../src/api/app.ts";
+import { ANYBODY } from "../../../src/api/caller.ts";
 import { modelNotFound, overloaded, unauthorized } from "../../../src/protocol/errors.ts";
 import { answer, delta, fault, finish, start } from "../protocol/events.ts";
 import { readSse } from "../protocol/sse-reader.ts";
@@ -270,20 +271,24 @@ describe("CORS", () => {
     expect((await get("/health")).headers.has("access-control-allow-origin")).toBe(false);
   });
 
-  test("a host's key guards /v1 and nothing else, and a page may read why it was refused", async () => {
+  test("a host's key guards all but probes, and a page may read why it was refused", async () => {
     const { app, models } = scriptedHost({
       authorize: (request) => {
         if (request.headers.get("authorization") !== "Bearer right") throw unauthorized();
+        return ANYBODY;
       },
     });
     const ask = (path: string, init?: RequestInit) => app.request(`${ORIGIN}${path}`, init);
     const refused = await ask("/v1/models");
     expect([refused.status, (await errorOf(refused)).code]).toEqual([401, "invalid_api_key"]);
+    expect(refused.headers.get("www-authenticate")).toBe("Bearer");
     expect(refused.headers.get("access-control-allow-origin")).toBe("*");
     expect((await ask("/v1/chat/completions", { method: "POST", body: "{}" })).status).toBe(401);
     expect(models.requests).toEqual([]);
     expect((await ask("/v1/models", { headers: { authorization: "Bearer right" } })).status).toBe(200);
     expect((await ask("/health")).status).toBe(200);
+    expect((await ask("/ready")).status).toBe(200);
+    expect((await ask("/anything/else")).status).toBe(401);
     const preflight = { method: "OPTIONS", headers: { "access-control-request-method": "POST" } };
     expect((await ask("/v1/models", preflight)).status).toBe(204);
   });

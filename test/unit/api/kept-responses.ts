@@ -5,6 +5,13 @@ import { type InputItem, outputAsInput } from "../../../src/protocol/responses/i
 
 export class MemoryResponses implements ResponseService {
   readonly stored = new Map<string, StoredResponse>();
+  readonly #ofKeys = new Map<string, MemoryResponses>();
+
+  of(keyId: string) {
+    const own = this.#ofKeys.get(keyId) ?? new MemoryResponses();
+    this.#ofKeys.set(keyId, own);
+    return own;
+  }
 
   async get(address: ResponseAddress) {
     return this.stored.get(responseIdOf(address))?.body ?? null;

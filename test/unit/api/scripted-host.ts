@@ -151,6 +151,13 @@ export class ScriptedSessions implements SessionService {
   open: Omit<SessionStream, "events" | "frame"> | Error | null = null;
   readonly forks: { messageId: number | null; title: string | null }[] = [];
   readonly streams: ScriptedEvents[] = [];
+  readonly #ofKeys = new Map<string, ScriptedSessions>();
+
+  of(keyId: string): ScriptedSessions {
+    const sessions = this.#ofKeys.get(keyId) ?? new ScriptedSessions();
+    this.#ofKeys.set(keyId, sessions);
+    return sessions;
+  }
 
   async create({ model, system, title }: SessionInit, owner: string | null): Promise<SessionInfo> {
     const id = `session-${String(this.sessions.size).padStart(24, "0")}`;
@@ -229,7 +236,7 @@ export interface Host {
 export const ORIGIN = "http://edge.test";
 
 /** @param more options of the API beyond those that every host has */
-export function scriptedHost(more: Partial<Pick<ApiOptions, "authorize" | "names" | "responses">> = {}): Host {
+export function scriptedHost(more: Omit<Partial<ApiOptions>, "models" | "sessions" | "clock" | "log"> = {}): Host {
   const models = new ScriptedModels();
   const sessions = new ScriptedSessions();
   const responses = new MemoryResponses();

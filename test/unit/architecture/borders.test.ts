@@ -73,6 +73,13 @@ test("the pure rooms take time and randomness as arguments", () => {
   expect(guilty).toEqual([]);
 });
 
+test("every route asks a model through the one door that knows keys and limits", () => {
+  const asking = files
+    .filter((path) => roomOf(path) === "api")
+    .filter((path) => /\bmodels\.generate\(/.test(withoutComments(readFileSync(join(SRC, path), "utf8"))));
+  expect(asking).toEqual(["api/start-generation.ts"]);
+});
+
 function allowed(path: string, room: string, specifier: string): boolean {
   if (specifier.endsWith(".wasm")) return room === "edge";
   if (!specifier.startsWith(".")) return packageAllowed(room, specifier);

@@ -4,6 +4,7 @@ import { systemClock } from "../../../src/api/clock.ts";
 import { ModelMeter } from "../../../src/origin/meters.ts";
 import { createMetrics } from "../../../src/origin/metrics.ts";
 import { OriginModels } from "../../../src/origin/origin-models.ts";
+import { RECOVERY_LIMITS } from "../../../src/origin/recovery.ts";
 import { RemoteModel } from "../../../src/origin/remote-model.ts";
 import { SUPERVISOR_LIMITS } from "../../../src/origin/supervisor.ts";
 import type { EmbedRequest } from "../../../src/protocol/embed.ts";
@@ -19,7 +20,8 @@ async function started() {
       return lives.at(-1)!;
     },
     clock: systemClock,
-    limits: { ...SUPERVISOR_LIMITS, pauseMs: 5 },
+    drawSeed: () => 1,
+    limits: { ...SUPERVISOR_LIMITS, ...RECOVERY_LIMITS, pauseMs: 5 },
     meter: new ModelMeter(createMetrics(), "tiny", () => performance.now()),
     log: () => {},
   });
