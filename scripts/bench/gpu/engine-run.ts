@@ -13,9 +13,16 @@ export interface ServingShape {
   newTokens: number;
 }
 
-/** All requests at once, none like another. */
-export async function measureServing(backend: GpuBackend, shape: ServingShape) {
-  const engine = engineOver(backend);
+/**
+ * All requests at once, none like another.
+ * @param numStepsInFlight at most as many as the backend takes, which is the default
+ */
+export async function measureServing(
+  backend: GpuBackend,
+  shape: ServingShape,
+  numStepsInFlight = backend.limits.numStepsInFlight,
+) {
+  const engine = engineOver(backend, numStepsInFlight);
   const uniform = uniformSource(7);
   const jobs = Array.from({ length: shape.requests }, () => makeJob(backend, shape, uniform));
   const beganMs = performance.now();
@@ -23,8 +30,12 @@ export async function measureServing(backend: GpuBackend, shape: ServingShape) {
   await drain(engine);
   const seconds = (performance.now() - beganMs) / 1000;
   const firstMs = jobs.map(({ times }) => ended(times).firstMs - beganMs).sort((a, b) => a - b);
+  const { numSteps, numStepsAhead } = engine.stats;
   return {
     ...shape,
+    numStepsInFlight,
+    numSteps,
+    numStepsAhead,
     seconds: round(seconds),
     outputTokensPerS: round((shape.requests * shape.newTokens) / seconds),
     totalTokensPerS: round((shape.requests * (shape.promptTokens + shape.newTokens)) / seconds),
@@ -66,10 +77,10 @@ export async function measurePrefixHit(backend: GpuBackend, promptTokens: number
 }
 
 /** The engine never asks for a block's content where nothing is archived. */
-function engineOver(gpu: GpuBackend): Engine {
+function engineOver(gpu: GpuBackend, numStepsInFlight = gpu.limits.numStepsInFlight): Engine {
   const backend: Backend = {
     name: gpu.name,
-    limits: gpu.limits,
+    limits: { ...gpu.limits, numStepsInFlight },
     memory: gpu.memory,
     step: (batch) => gpu.step(batch),
     readBlock: () => {

@@ -120,6 +120,13 @@ async function measure(context: SectionContext, backend: GpuBackend, sizes: Mode
   if (hasTime()) report("serving", await measureServing(backend, sizes.serving));
   if (hasTime()) report("prefixHit", await measurePrefixHit(backend, sizes.prefixTokens, context.software ? 1 : 3));
   await decode("decodeLong", sizes.longBatches, sizes.longContextTokens);
+  if (hasTime()) report("servingOneStepInFlight", await measureServing(backend, sizes.serving, 1));
+  if (hasTime()) report("oneRequest", await measureDepths(backend, { ...sizes.serving, requests: 1 }));
+}
+
+/** One stream, whose steps are the shortest, with one step in flight and with two. */
+async function measureDepths(backend: GpuBackend, shape: ServingShape) {
+  return [await measureServing(backend, shape, 1), await measureServing(backend, shape, 2)];
 }
 
 /** Prompts of the context's length, and of as many tokens as a step takes. */

@@ -6,7 +6,7 @@ import { modelSection } from "./model-sections.ts";
 import type { Section } from "./section.ts";
 import { STABILITY } from "./stability-section.ts";
 
-const MODEL_S = { gpu: 75, software: 20 };
+const MODEL_S = { gpu: 75, software: 40 };
 const HF_S = { gpu: 100, software: 20 };
 
 export const SECTIONS: readonly Section[] = [

@@ -13,10 +13,18 @@ export interface GpuSummary {
   againstTransformers: { model: string; arm: string; times: number }[];
   /** First token of a prompt that is cached: how many times sooner. */
   prefixHitSpeedup: Record<string, number>;
+  /** Many requests with two steps in flight: how many times as fast as with one. */
+  twoStepsSpeedup: Record<string, number>;
 }
 
 export function summarizeGpu(sections: Record<string, SectionResult>): GpuSummary {
-  const summary: GpuSummary = { decodeOfRead: {}, attentionOfRead: {}, againstTransformers: [], prefixHitSpeedup: {} };
+  const summary: GpuSummary = {
+    decodeOfRead: {},
+    attentionOfRead: {},
+    againstTransformers: [],
+    prefixHitSpeedup: {},
+    twoStepsSpeedup: {},
+  };
   const kernels = (sections.kernels?.values.times ?? []) as KernelTime[];
   for (const { name, ofRead } of kernels) {
     if (name.startsWith("decode-attention")) summary.attentionOfRead[name] = ofRead;
@@ -29,6 +37,10 @@ export function summarizeGpu(sections: Record<string, SectionResult>): GpuSummar
     if (hit !== undefined) summary.prefixHitSpeedup[name] = hit.speedup;
     const serving = values.serving as { outputTokensPerS: number } | undefined;
     if (serving === undefined) continue;
+    const oneStep = values.servingOneStepInFlight as { outputTokensPerS: number } | undefined;
+    if (oneStep !== undefined) {
+      summary.twoStepsSpeedup[name] = round(serving.outputTokensPerS / oneStep.outputTokensPerS);
+    }
     const arms = sections[`transformers ${name.split(" ")[0]}`]?.values ?? {};
     for (const [arm, value] of Object.entries(arms)) {
       const { outputTokensPerS } = value as { outputTokensPerS?: number };

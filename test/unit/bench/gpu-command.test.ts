@@ -38,11 +38,15 @@ test("measures every section and prints one JSON", { timeout: 180_000 }, async (
   expect(results.sections.dispatches!.values).toMatchObject({ timestampsAreRounded: false });
   expect(results.sections.transfers!.values.readbackMs).toMatchObject({ p50: expect.any(Number) });
 
-  const { decode, decodeLong, prefixHit, serving } = results.sections["llama-8b q4_0"]!.values;
+  const { decode, decodeLong, prefixHit, serving, servingOneStepInFlight, oneRequest } =
+    results.sections["llama-8b q4_0"]!.values;
   expect((decode as DecodeResult[]).map(({ batch }) => batch)).toEqual([1, 2]);
   expect(decodeLong).toHaveLength(1);
   expect(prefixHit).toMatchObject({ promptTokens: 48, cachedTokens: 32 });
-  expect(serving).toMatchObject({ requests: 3, newTokens: 4 });
+  // A prompt's step and three decodes.
+  expect(serving).toMatchObject({ requests: 3, newTokens: 4, numStepsInFlight: 2, numSteps: 4, numStepsAhead: 3 });
+  expect(servingOneStepInFlight).toMatchObject({ numStepsInFlight: 1, numSteps: 4, numStepsAhead: 0 });
+  expect(oneRequest).toMatchObject([{ numStepsAhead: 0 }, { numStepsAhead: 3 }]);
   expect(results.summary.decodeOfRead["llama-8b q4_0"]).toBeGreaterThan(0);
   expect(progress).toContain("adapter: done");
   expect(benchmarkPage([results])).toContain("llama-8b: decode of so many sequences at a context");

@@ -187,7 +187,11 @@ test("the summary compares many requests with every arm of transformers on the s
   const decode = [{ batch: 1, ofRead: 0.6 }];
   const summary = summarizeGpu({
     "llama-8b f16": section({ decode, serving: { outputTokensPerS: 3000 }, prefixHit: { speedup: 8 } }),
-    "llama-1b f16": section({ decode, serving: { outputTokensPerS: 9000 } }),
+    "llama-1b f16": section({
+      decode,
+      serving: { outputTokensPerS: 9000 },
+      servingOneStepInFlight: { outputTokensPerS: 6000 },
+    }),
     "transformers llama-8b": section({
       versions: { torch: "2" },
       "one-at-a-time": { outputTokensPerS: 30 },
@@ -209,5 +213,6 @@ test("the summary compares many requests with every arm of transformers on the s
       { model: "llama-8b f16", arm: "static-batch", times: 3 },
     ],
     prefixHitSpeedup: { "llama-8b f16": 8 },
+    twoStepsSpeedup: { "llama-1b f16": 1.5 },
   });
 });
