@@ -179,3 +179,32 @@ test("tokens that are no markers stay unseen", () => {
   const ids = [encode("<user>")[0]!, ...encode("ab")];
   expect(generate(ids)).toMatchObject({ text: "ab" });
 });
+
+describe("what binds an answer", () => {
+  const letters = [..."abcdefghijklmno"];
+  const keys = letters.flatMap((first) => letters.map((second) => first + second));
+  const properties = Object.fromEntries(keys.map((key) => [key, { type: "string" }]));
+  const parameters = { type: "object", properties, additionalProperties: false };
+  const tools = (strict: boolean): Tool[] =>
+    [..."abcdefghijklmnopqrstuvwxyz"].map((name) => ({ name, description: "", parameters, strict }));
+  const planOf = (changes: Partial<GenerateRequest>) =>
+    new AnswerPlans(tokenizer, syntaxOf(HERMES)).of(request({ toolChoice: "auto", ...changes }), 0, "");
+  const chat = (offered: Tool[]) => [{ kind: "chat" as const, messages: [], tools: offered }];
+
+  test("is nothing without tools and constraint, though a model may think", () => {
+    expect(planOf({ prompts: chat([]) })).toMatchObject({ isThinker: true, grammar: null });
+    expect(planOf({ prompts: [{ kind: "text", text: "a" }] })).toBeNull();
+    expect(planOf({ prompts: chat([]), constraint: { kind: "json" } })!.grammar).not.toBeNull();
+  });
+
+  test("are the schemas of strict tools, however many; those of others as far as they fit", () => {
+    expect(planOf({ prompts: chat(tools(false)) })!.grammar).not.toBeNull();
+    expect(() => planOf({ prompts: chat(tools(true)) })).toThrow("makes a grammar of more than");
+  });
+
+  test("is compiled once for requests that ask for the same", () => {
+    const again = planOf({ prompts: chat([TOOL]) })!.grammar;
+    expect(planOf({ prompts: chat([{ ...TOOL }]) })!.grammar).toBe(again);
+    expect(planOf({ prompts: chat([TOOL]), toolChoice: "required" })!.grammar).not.toBe(again);
+  });
+});
