@@ -172,7 +172,7 @@ export const GRAMMAR_CHARS_MAX = 64 * 1024;
 
 /** Values of an `enum` or of a choice, and their characters together: each character may become a place. */
 export const ENUM_VALUES_MAX = 1024;
-export const ENUM_CHARS_MAX = 16 * 1024;
+export const ENUM_CHARS_MAX = 8 * 1024;
 
 /** Schemas in a schema, those that references and `allOf` bring in again counted each time. */
 export const SCHEMA_NODES_MAX = 4096;

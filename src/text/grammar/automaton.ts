@@ -14,6 +14,12 @@ import { State } from "./state.ts";
  * place alone leads to a whole text. */
 const PLACES_MAX = 1024;
 
+/** Where even that takes too long, fewer are followed, down to this. */
+const PLACES_MIN = 16;
+
+/** Nodes followed for one token's mask, some 100 ms of work, before fewer places are. A schema takes thousands. */
+const NODES_FOLLOWED_MAX = 400_000;
+
 /** While one token is walked that a mask allows, what is followed may grow to this. */
 const PLACES_OF_A_TOKEN_MAX = 64 * 1024;
 
@@ -38,6 +44,8 @@ export class Automaton {
   readonly #bottom: Frame;
   #states = new Map<string, State>();
   #numFrames = 1;
+  #placesMax = PLACES_MAX;
+  #numFollowed = 0;
   /** Frames' children of an earlier one are forgotten. */
   #epoch = 0;
 
@@ -59,6 +67,11 @@ export class Automaton {
     return this.#classes.of;
   }
 
+  /** A new token: what it takes is counted from here. */
+  beginToken(): void {
+    this.#numFollowed = 0;
+  }
+
   /** Drops what is remembered. */
   forget(): void {
     for (const state of this.#states.values()) state.next = null;
@@ -75,7 +88,7 @@ export class Automaton {
     const known = state.next[byteClass];
     if (known !== undefined) return known;
     const row = state.next;
-    const made = this.#make(state, byteClass, PLACES_MAX);
+    const made = this.#make(state, byteClass);
     row[byteClass] = made;
     return made;
   }
@@ -139,7 +152,7 @@ export class Automaton {
     });
   }
 
-  #make(state: State, byteClass: number, placesMax: number): State | null {
+  #make(state: State, byteClass: number, placesMax = this.#placesMax): State | null {
     const byte = this.#classes.example[byteClass]!;
     const nodes: number[] = [];
     const frames: Frame[] = [];
@@ -157,7 +170,7 @@ export class Automaton {
   }
 
   /** Follows everything that consumes nothing, and finds the state of what is left. */
-  #close(seedNodes: number[], seedFrames: Frame[], isComplete = false, placesMax = PLACES_MAX): State {
+  #close(seedNodes: number[], seedFrames: Frame[], isComplete = false, placesMax = this.#placesMax): State {
     const places: Places = { nodes: [], frames: [], isComplete, isCut: false };
     const visited = new Set<number>();
     const nodes = seedNodes.reverse();
@@ -174,7 +187,16 @@ export class Automaton {
       }
       this.#follow(node, frame, places, nodes, frames);
     }
+    this.#count(visited.size);
     return this.#intern(places);
+  }
+
+  #count(numFollowed: number): void {
+    this.#numFollowed += numFollowed;
+    if (this.#numFollowed <= NODES_FOLLOWED_MAX || this.#placesMax <= PLACES_MIN) return;
+    this.#placesMax /= 2;
+    this.#numFollowed = 0;
+    this.isPruned = true;
   }
 
   /** One node: its successors go on the lists, or it is a place itself. */

@@ -45,6 +45,7 @@ export class MaskBuilder {
   mask(state: State): Uint32Array {
     const known = this.#cache.mask(state);
     if (known !== undefined) return known;
+    this.#automaton.beginToken();
     const bits = this.#make(state);
     this.#cache.setMask(state, bits);
     return bits;

@@ -4,7 +4,7 @@
  */
 import { invalidRequest } from "../../protocol/errors.ts";
 import { GRAMMAR_NODES_MAX } from "../../protocol/limits.ts";
-import type { Expression, MachineState, Rule } from "./expression.ts";
+import type { Expression, MachineState, Ranges, Rule } from "./expression.ts";
 import { freeTextStates } from "./free-text.ts";
 import { isInlined } from "./inlined-rules.ts";
 import { Nullability } from "./nullable.ts";
@@ -82,16 +82,6 @@ class ProgramBuilder {
   }
 
   #compile(expression: Expression, next: number): number {
-    switch (expression.kind) {
-      case "never":
-        return this.#add({ kind: "split", targets: [] });
-      case "bytes":
-        return this.#compileBytes(expression.bytes, next);
-      case "byte":
-        return this.#add({ kind: "bytes", edges: pairs(expression.ranges).flatMap(([a, b]) => [a, b, next]) });
-      case "token":
-        return this.#add({ kind: "token", id: expression.id, next });
-    }
     const memo = this.#memo.get(expression) ?? new Map<number, number>();
     this.#memo.set(expression, memo);
     const known = memo.get(next);
@@ -103,6 +93,14 @@ class ProgramBuilder {
 
   #compileInner(expression: Expression, next: number): number {
     switch (expression.kind) {
+      case "never":
+        return this.#add({ kind: "split", targets: [] });
+      case "bytes":
+        return this.#compileBytes(expression.bytes, next);
+      case "byte":
+        return this.#add({ kind: "bytes", edges: edgesTo(expression.ranges, next) });
+      case "token":
+        return this.#add({ kind: "token", id: expression.id, next });
       case "char":
         return this.#compileTree(utf8Tree(expression.ranges), next);
       case "sequence":
@@ -117,8 +115,6 @@ class ProgramBuilder {
         return this.#compileMachine(expression.states, next);
       case "rule":
         return this.#compileRule(expression.rule, next);
-      default:
-        throw new Error(`No such expression: ${expression.kind}`);
     }
   }
 
@@ -139,11 +135,18 @@ class ProgramBuilder {
     return this.#add({ kind: "call", start, next });
   }
 
-  /** Literals share their beginnings, so that thousands of them are one place and not thousands. */
+  /** Literals share their beginnings, so that thousands of them are one place and not thousands; so do digits. */
   #compileChoice(options: readonly Expression[], next: number): number {
-    const literals = options.flatMap((one) => (one.kind === "bytes" && one.bytes.length > 0 ? [one.bytes] : []));
-    const others = options.filter((one) => one.kind !== "bytes" || one.bytes.length === 0);
-    const targets = others.map((option) => this.#compile(option, next));
+    const literals: Uint8Array[] = [];
+    const edges: number[] = [];
+    const targets: number[] = [];
+    for (const option of options) {
+      const first = firstAscii(option);
+      if (option.kind === "bytes" && option.bytes.length > 0) literals.push(option.bytes);
+      else if (first === null) targets.push(this.#compile(option, next));
+      else edges.push(...edgesTo(first.ranges, first.rest === null ? next : this.#compile(first.rest, next)));
+    }
+    if (edges.length > 0) targets.push(this.#add({ kind: "bytes", edges }));
     if (literals.length > 0) targets.push(this.#compileLiterals(literals, 0, next));
     return targets.length === 1 ? targets[0]! : this.#add({ kind: "split", targets });
   }
@@ -250,8 +253,16 @@ function sharedBytes(literals: readonly Uint8Array[], depth: number): number {
   return end - depth;
 }
 
-function pairs(ranges: readonly number[]): [number, number][] {
-  const out: [number, number][] = [];
-  for (let i = 0; i < ranges.length; i += 2) out.push([ranges[i]!, ranges[i + 1]!]);
-  return out;
+function edgesTo(ranges: Ranges, target: number): number[] {
+  const edges: number[] = [];
+  for (let i = 0; i < ranges.length; i += 2) edges.push(ranges[i]!, ranges[i + 1]!, target);
+  return edges;
+}
+
+/** A character of one byte, alone or before something that is one object; null for anything else. */
+function firstAscii(expression: Expression): { ranges: Ranges; rest: Expression | null } | null {
+  const isPair = expression.kind === "sequence" && expression.parts.length === 2;
+  const first = isPair ? expression.parts[0]! : expression;
+  if (first.kind !== "char" || first.ranges.some((code) => code > 0x7f)) return null;
+  return { ranges: first.ranges, rest: isPair ? expression.parts[1]! : null };
 }

@@ -5,15 +5,24 @@ import { DIGIT } from "../json-text.ts";
 /** Integers from `low` to `high`, both safe, without a leading zero and without "-0". */
 export function integersBetween(low: number, high: number, multipleOf = 1): Expression {
   const parts: Expression[] = [];
+  const free: FreeDigits = new Map();
   if (low < 0) {
-    parts.push(sequence(literal("-"), naturalsBetween(Math.max(1, -high), -low, multipleOf)));
+    parts.push(sequence(literal("-"), naturalsBetween(Math.max(1, -high), -low, multipleOf, free)));
   }
-  if (high >= 0) parts.push(naturalsBetween(Math.max(0, low), high, multipleOf));
+  if (high >= 0) parts.push(naturalsBetween(Math.max(0, low), high, multipleOf, free));
   return choice(...parts.filter((part) => !isNever(part)));
 }
 
+/** Digits that no bound touches, by how many there are and the remainder before them: the same for all lengths. */
+type FreeDigits = Map<string, Expression>;
+
 /** From 0 on. */
-export function naturalsBetween(low: number, high: number, multipleOf: number): Expression {
+export function naturalsBetween(
+  low: number,
+  high: number,
+  multipleOf: number,
+  free: FreeDigits = new Map(),
+): Expression {
   const options: Expression[] = [];
   const first = String(low);
   const last = String(high);
@@ -21,7 +30,7 @@ export function naturalsBetween(low: number, high: number, multipleOf: number): 
   for (let length = first.length; length <= last.length; length++) {
     const least = length === first.length ? first : `1${"0".repeat(length - 1)}`;
     const most = length === last.length ? last : "9".repeat(length);
-    options.push(new DigitWriter(least, most, multipleOf).from(0, true, true, 0));
+    options.push(new DigitWriter(least, most, multipleOf, free).from(0, true, true, 0));
   }
   return choice(...options);
 }
@@ -38,8 +47,10 @@ class DigitWriter {
   readonly #lastNonZero: number;
   readonly #lastNonNine: number;
   readonly #memo = new Map<string, Expression>();
+  readonly #free: FreeDigits;
 
-  constructor(least: string, most: string, multipleOf: number) {
+  constructor(least: string, most: string, multipleOf: number, free: FreeDigits) {
+    this.#free = free;
     this.#least = least;
     this.#most = most;
     this.#multipleOf = multipleOf;
@@ -59,8 +70,9 @@ class DigitWriter {
     const numLeft = this.#least.length - at;
     if (numLeft === 0) return remainder === 0 ? NOTHING : NEVER;
     if (!isLeast && !isMost && this.#multipleOf === 1) return repeat(DIGIT, numLeft, numLeft);
-    const key = `${at}:${isLeast}:${isMost}:${remainder}`;
-    const known = this.#memo.get(key);
+    const memo = isLeast || isMost ? this.#memo : this.#free;
+    const key = `${numLeft}:${isLeast}:${isMost}:${remainder}`;
+    const known = memo.get(key);
     if (known !== undefined) return known;
     const low = isLeast ? Number(this.#least[at]) : 0;
     const high = isMost ? Number(this.#most[at]) : 9;
@@ -72,7 +84,7 @@ class DigitWriter {
       byRest.set(rest, [...(byRest.get(rest) ?? []), digit]);
     }
     const made = choice(...[...byRest].map(([rest, digits]) => withDigits(digits, rest)));
-    this.#memo.set(key, made);
+    memo.set(key, made);
     return made;
   }
 }
