@@ -82,7 +82,11 @@ impl<'a> Step<'a> {
         // Rows go through the same buffers as the tokens of a step, so neither bound may be passed.
         let max_rows = config.max_logit_rows.min(config.max_batch_tokens);
         let num_logit_rows = header[10] as usize;
-        if num_rows > max_rows || num_logit_rows > num_rows || num_outputs > config.max_logit_rows || num_copies > config.num_blocks {
+        if num_rows > max_rows
+            || num_logit_rows > num_rows
+            || num_outputs > config.max_logit_rows
+            || num_copies > config.num_blocks
+        {
             return Err(3);
         }
         let step = Step {

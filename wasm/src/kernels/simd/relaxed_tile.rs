@@ -48,6 +48,7 @@ unsafe fn walk_few<Q: Quantized>(m: &Matrix, a: &Activations, tokens: Range<usiz
 ///
 /// # Safety
 /// As `matmul`.
+#[inline(never)]
 pub unsafe fn walk_rest<Q: Quantized>(m: &Matrix, a: &Activations, tokens: Range<usize>, out: *mut f32, stride: usize) {
     let num_groups = m.rows.div_ceil(GROUP_ROWS);
     let first = num_groups / PANELS * PANELS;
