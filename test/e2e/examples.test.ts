@@ -39,6 +39,6 @@ test.skipIf(!HAS_PYTHON)("Python prints the answer", async () => {
   expect((await run("python3", "chat.py")).trim()).not.toBe("");
 });
 
-test("the openai package prints the answer", async () => {
-  expect((await run(process.execPath, "openai-client.mjs")).trim()).not.toBe("");
+test.each(["openai-client.mjs", "langchain.mjs", "ai-sdk.mjs"])("%s prints the answer", async (file) => {
+  expect((await run(process.execPath, file)).trim()).not.toBe("");
 });
