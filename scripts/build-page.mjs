@@ -1,7 +1,8 @@
 /**
  * Bundles the pages: src/page/main.ts → public/app.js, the chat, and src/page/dashboard/main.ts → public/dashboard.js, which
- * the Worker serves as static assets. Runs before `wrangler dev` and `wrangler deploy` (see [build] in wrangler.toml) and before the tests.
+ * the Worker serves as static assets; and writes public/openapi.json from the validation schemas. Runs before `wrangler dev` and `wrangler deploy` (see [build] in wrangler.toml) and before the tests.
  */
+import { writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -13,9 +14,10 @@ const OUTPUT = join(ROOT, "public");
 
 const HELP = `Usage: node scripts/build-page.mjs [options]
 
-Bundles src/page/main.ts into public/app.js, and src/page/dashboard/main.ts into public/dashboard.js.
+Bundles src/page/main.ts into public/app.js, and src/page/dashboard/main.ts into public/dashboard.js,
+and writes public/openapi.json from the schemas that validate requests.
 
-  --watch       build again after every change, until Ctrl-C
+  --watch       build the bundles again after every change, until Ctrl-C
   --sourcemap   also write maps (.js.map), for a debugger
   --help        this text
 
@@ -43,12 +45,29 @@ async function main() {
     logLevel: "warning",
     legalComments: "none",
   };
+  await writeOpenApi();
   if (values.watch) {
     const context = await esbuild.context({ ...options, logLevel: "info" });
     await context.watch();
     return;
   }
   await esbuild.build(options);
+}
+
+/** Bundled before it runs, so that Node 20, which runs no TypeScript, can write it too. */
+async function writeOpenApi() {
+  const { outputFiles } = await esbuild.build({
+    entryPoints: [join(ROOT, "scripts/openapi/document.ts")],
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    write: false,
+    logLevel: "warning",
+  });
+  const { openApiDocument } = await import(
+    `data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString("base64")}`
+  );
+  await writeFile(join(OUTPUT, "openapi.json"), `${JSON.stringify(openApiDocument())}\n`);
 }
 
 main().catch((error) => {

@@ -18,9 +18,14 @@ import { answeredWhole } from "./start-generation.ts";
 
 export function embeddingRoutes(options: ApiOptions): Route[] {
   const embed = (context: ApiContext, request: EmbedRequest) =>
-    answeredWhole(context, options, request.model, promptsEstimate(request.prompts), () => {
-      const salted = { ...request, cacheSalt: tenantSalt(context.get("caller"), request.cacheSalt) };
-      return options.models.embed(salted, embedRoutingKey(request), context.req.raw.signal);
+    answeredWhole(context, options, {
+      model: request.model,
+      numTokens: promptsEstimate(request.prompts),
+      answer: () => {
+        const salted = { ...request, cacheSalt: tenantSalt(context.get("caller"), request.cacheSalt) };
+        return options.models.embed(salted, embedRoutingKey(request), context.req.raw.signal);
+      },
+      usedBy: ({ promptTokens }) => promptTokens,
     });
 
   const openai: ApiHandler = async (context) => {

@@ -44,28 +44,33 @@ export async function startGeneration(
   }
 }
 
+/** Work that is answered whole. */
+interface WholeWork<T> {
+  model: string;
+  /** That it is going to take, as far as anybody knows. */
+  numTokens: number;
+  answer(): Promise<T>;
+  /** Tokens that it took after all. */
+  usedBy(answer: T): number;
+}
+
 /**
  * The same way for what is answered whole and takes no turns: vectors, ids of tokens.
  *
- * @param numTokens that it is going to take
  * @throws ApiError as `startGeneration`
  */
-export async function answeredWhole<T>(
-  context: ApiContext,
-  { limits }: ApiOptions,
-  model: string,
-  numTokens: number,
-  answer: () => Promise<T>,
-): Promise<T> {
+export async function answeredWhole<T>(context: ApiContext, { limits }: ApiOptions, work: WholeWork<T>): Promise<T> {
   const caller = context.get("caller");
-  assertMayUse(caller, model);
-  const grant = (await limits?.take(caller, numTokens)) ?? NO_GRANT;
+  assertMayUse(caller, work.model);
+  const grant = (await limits?.take(caller, work.numTokens)) ?? NO_GRANT;
   context.set("grantHeaders", grant.headers);
+  let numUsed = 0;
   try {
-    return await answer();
-  } catch (cause) {
-    inBackground(context, grant.settle(0));
-    throw cause;
+    const answer = await work.answer();
+    numUsed = work.usedBy(answer);
+    return answer;
+  } finally {
+    inBackground(context, grant.settle(numUsed));
   }
 }
 

@@ -33,6 +33,12 @@ afterAll(async () => {
   await rm(persistTo, { recursive: true, force: true });
 });
 
+test("the OpenAPI document is there for who has no key", async () => {
+  const response = await fetch(`${server.url}/openapi.json`);
+  expect([response.status, response.headers.get("content-type")]).toEqual([200, "application/json"]);
+  expect(await response.json()).toMatchObject({ openapi: "3.1.0", paths: { "/v1/chat/completions": {} } });
+});
+
 test("the openai client sees its limits, and without a key what is wrong", async () => {
   const client = (apiKey: string) => new OpenAI({ baseURL: `${server.url}/v1`, apiKey, maxRetries: 0 });
   const refused = await client("sk-wrong")

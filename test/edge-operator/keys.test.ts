@@ -21,6 +21,7 @@ const numObjects = async () => {
     listDurableObjectIds(env.ENGINE_LANE),
     listDurableObjectIds(env.CHAT_SESSION),
     listDurableObjectIds(env.SESSION_DIRECTORY),
+    listDurableObjectIds(env.RESPONSE_CONVERSATION),
     listDurableObjectIds(env.RATE_LIMITER),
     listDurableObjectIds(env.METRICS_HUB),
   ]);
@@ -74,6 +75,37 @@ describe("a request without a right key", () => {
     return (await callsTo("left")).length + (await callsTo("right")).length;
   }
 
+  test("is told so as the path's clients read it, and wakes nothing there", async () => {
+    const messages = [{ role: "user", content: "Hi" }];
+    const ollama = { error: expect.stringContaining("API key") };
+    const tgi = { ...ollama, error_type: "validation" };
+    const openai = { error: expect.objectContaining({ code: "invalid_api_key", type: "invalid_request_error" }) };
+    const attempts: [path: string, body: object | null, shape: object][] = [
+      ["/v1/responses", { model: ALLOWED_MODEL, input: "Hi" }, openai],
+      [`/v1/responses/resp_${"a".repeat(48)}`, null, openai],
+      ["/v1/embeddings", { model: ALLOWED_MODEL, input: "Hi" }, openai],
+      ["/tokenize", { model: ALLOWED_MODEL, prompt: "Hi" }, openai],
+      ["/detokenize", { model: ALLOWED_MODEL, tokens: [1] }, openai],
+      ["/version", null, openai],
+      ["/api/chat", { model: ALLOWED_MODEL, messages }, ollama],
+      ["/api/generate", { model: ALLOWED_MODEL, prompt: "Hi" }, ollama],
+      ["/api/embed", { model: ALLOWED_MODEL, input: "Hi" }, ollama],
+      ["/api/tags", null, ollama],
+      ["/api/ps", null, ollama],
+      ["/generate", { inputs: "Hi" }, tgi],
+      ["/generate_stream", { inputs: "Hi" }, tgi],
+      ["/info", null, tgi],
+    ];
+    const before = await numObjects();
+    for (const [path, body, shape] of attempts) {
+      const response = body === null ? await request(path) : await post(path, body);
+      expect([path, response.status]).toEqual([path, 401]);
+      expect(response.headers.get("www-authenticate")).toBe("Bearer");
+      expect(await response.json()).toEqual(shape);
+    }
+    expect([await numObjects(), isolateEngine.numGenerations]).toEqual([before, 0]);
+  });
+
   test("opens no socket", async () => {
     const id = await sessionAs("anne", ALLOWED_MODEL);
     const response = await request(`/v1/sessions/${id}/ws`, { headers: { upgrade: "websocket" } });
@@ -114,6 +146,28 @@ describe("a key for one model", () => {
       expect(error.message).toContain(ALLOWED_MODEL);
     }
     expect((await callsTo("left")).length).toBe(before);
+  });
+
+  test("is refused any other by Ollama's, TGI's and vLLM's routes, and finds it in none of their lists", async () => {
+    const numBefore = isolateEngine.numGenerations;
+    for (const [path, body] of [
+      ["/v1/responses", { model: OTHER_MODEL, input: "Hi" }],
+      ["/v1/embeddings", { model: OTHER_MODEL, input: "Hi" }],
+      ["/api/chat", { model: OTHER_MODEL, messages: [{ role: "user", content: "Hi" }] }],
+      ["/api/embed", { model: OTHER_MODEL, input: "Hi" }],
+      ["/api/show", { model: OTHER_MODEL }],
+      ["/generate", { inputs: "Hi", parameters: { adapter_id: OTHER_MODEL } }],
+      ["/tokenize", { model: OTHER_MODEL, prompt: "Hi" }],
+      ["/detokenize", { model: OTHER_MODEL, tokens: [1] }],
+    ] as const) {
+      expect([path, (await postAs("picky", path, body)).status]).toEqual([path, 403]);
+    }
+    expect(isolateEngine.numGenerations).toBe(numBefore);
+    for (const path of ["/api/tags", "/api/ps"]) {
+      const { models } = (await (await getAs("picky", path)).json()) as { models: { name: string }[] };
+      expect(models.every(({ name }) => name.startsWith(ALLOWED_MODEL))).toBe(true);
+    }
+    expect(await (await getAs("picky", "/info")).json()).toMatchObject({ model_id: ALLOWED_MODEL });
   });
 
   test("has it as the model of sessions that name none", async () => {
@@ -165,6 +219,18 @@ describe("tenants", () => {
     expect(await listed("bert", owner)).toEqual([owned]);
     expect(await listed("anne", owner)).toEqual([]);
     expect(await listed("anne")).not.toContain(own);
+  });
+
+  test("another key's kept response does not exist, and nothing goes on from it", async () => {
+    const kept = { model: ALLOWED_MODEL, input: "My secret", max_output_tokens: 4, store: true };
+    const { id } = (await (await postAs("anne", "/v1/responses", kept)).json()) as { id: string };
+    expect((await getAs("anne", `/v1/responses/${id}`)).status).toBe(200);
+    expect((await getAs("bert", `/v1/responses/${id}`)).status).toBe(404);
+    const removed = await postAs("bert", `/v1/responses/${id}`, {}, { method: "DELETE" });
+    expect(removed.status).toBe(404);
+    const next = { model: ALLOWED_MODEL, input: "And?", max_output_tokens: 4, previous_response_id: id };
+    expect((await errorOf(await postAs("bert", "/v1/responses", next))).code).toBe("previous_response_not_found");
+    expect((await postAs("anne", "/v1/responses", next)).status).toBe(200);
   });
 
   test("a fork finds its history and cached blocks under the same key", async () => {

@@ -56,7 +56,7 @@ export function showBody(model: ModelInfo) {
   };
 }
 
-const showSchema = lazily(() => {
+export const showSchema = lazily(() => {
   const name = z.string().min(1).max(MODEL_NAME_CHARS_MAX).nullish();
   // Older clients say `name`.
   return z.object({ model: name, name });

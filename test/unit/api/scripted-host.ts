@@ -236,8 +236,10 @@ export interface Host {
 export const ORIGIN = "http://edge.test";
 
 /** @param more options of the API beyond those that every host has */
-export function scriptedHost(more: Omit<Partial<ApiOptions>, "models" | "sessions" | "clock" | "log"> = {}): Host {
-  const models = new ScriptedModels();
+export function scriptedHost(
+  more: Omit<Partial<ApiOptions>, "models" | "sessions" | "clock" | "log"> = {},
+  models: ScriptedModels = new ScriptedModels(),
+): Host {
   const sessions = new ScriptedSessions();
   const responses = new MemoryResponses();
   const clock = new ManualClock();

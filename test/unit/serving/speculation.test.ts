@@ -1,5 +1,6 @@
 /** What drafts may take, and what they must leave to others. That they change no text is in speculation-properties. */
 import { describe, expect, it } from "vitest";
+import { BackendCrash } from "../../../src/serving/backend.ts";
 import { CREDIT_INITIAL_STEPS, LOSS_SHARE_MAX, NUM_DRAFTS_MAX } from "../../../src/serving/draft-policy.ts";
 import type { Drafter } from "../../../src/serving/drafter.ts";
 import type { EngineLimits } from "../../../src/serving/engine.ts";
@@ -320,5 +321,25 @@ describe("the setting", () => {
     });
     expect(usages[0]!.drafts).toBeUndefined();
     expect(usages[1]!.drafts!.accepted).toBeGreaterThan(20);
+  });
+});
+
+describe("a step that was lost with its drafts", () => {
+  it("teaches nothing when the history comes back in pieces, which have no rows", async () => {
+    const [one, other] = [job(tokensFrom(1, 9), 24), job(tokensFrom(2, 9), 24)];
+    const rig = rigOf({ jobs: [one, other], engine: { tokenBudget: 10 } });
+    rig.engine.add([one.sequence]);
+    while (one.probe.tokens.length < 12) rig.step();
+    rig.backend.nextError = new BackendCrash("gone");
+    rig.step();
+    expect([rig.crashes.length, rig.engine.stats.numWaiting]).toEqual([1, 1]);
+    rig.backend.revive();
+    rig.engine.replaceBackend(rig.backend);
+    const numBefore = rig.backend.stepSizes.length;
+    rig.run(other);
+    // More tokens than a step takes: the first piece samples nothing.
+    expect(rig.backend.stepSizes[numBefore]).toEqual([10]);
+    expectDone([one, other]);
+    expect(rig.faults).toEqual(rig.crashes);
   });
 });
