@@ -1,12 +1,13 @@
 /**
  * Bundles the pages: src/page/main.ts → public/app.js, the chat, and src/page/dashboard/main.ts → public/dashboard.js, which
- * the Worker serves as static assets; and writes public/openapi.json from the validation schemas. Runs before `wrangler dev` and `wrangler deploy` (see [build] in wrangler.toml) and before the tests.
+ * the Worker serves as static assets; public/openapi.json from the validation schemas; and dist/zod (`slim-zod.mjs`). Runs before `wrangler dev` and `wrangler deploy` (see [build] in wrangler.toml) and before the tests.
  */
 import { writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import * as esbuild from "esbuild";
+import { buildSlimZod } from "./slim-zod.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const ENTRIES = { app: join(ROOT, "src/page/main.ts"), dashboard: join(ROOT, "src/page/dashboard/main.ts") };
@@ -45,6 +46,7 @@ async function main() {
     logLevel: "warning",
     legalComments: "none",
   };
+  buildSlimZod();
   await writeOpenApi();
   if (values.watch) {
     const context = await esbuild.context({ ...options, logLevel: "info" });
