@@ -4,9 +4,9 @@
  * with the means that the PagedAttention paper gives for its trace.
  */
 
+import { GREEDY } from "../../src/protocol/greedy.ts";
 import type { Backend, StepBatch } from "../../src/serving/backend.ts";
 import { Engine } from "../../src/serving/engine.ts";
-import { GREEDY } from "../../src/serving/greedy.ts";
 import { Sequence } from "../../src/serving/sequence.ts";
 import { uniformSource } from "../../test/support/random.ts";
 

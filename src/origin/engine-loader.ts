@@ -13,8 +13,8 @@ import type { ModelSpec } from "../model/model-spec.ts";
 import { fileSource } from "../model/source-file.ts";
 import { specFromGguf } from "../model/spec-from-gguf.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
+import { PLAIN_REQUEST } from "../protocol/plain-request.ts";
 import { type Backend, BackendCrash } from "../serving/backend.ts";
-import { GREEDY } from "../serving/greedy.ts";
 import { createLanguageModel, type ServedModel } from "../serving/served-model.ts";
 import { encodeChat, loadText } from "../text/index.ts";
 import { loadDraftBackend } from "./draft-loader.ts";
@@ -119,26 +119,13 @@ export async function loadEngine(config: EngineConfig, { onCrash, log }: EngineL
 async function warmUp(model: ServedModel, name: string): Promise<void> {
   const numTokens = Math.min(WARM_UP_TOKENS, model.contextLength - 2);
   const generation = model.generate({
+    ...PLAIN_REQUEST,
     requestId: "warm-up",
     model: name,
     prompts: [{ kind: "tokens", tokens: Array.from({ length: numTokens }, (_, id) => id) }],
-    n: 1,
-    beams: null,
-    sampling: GREEDY,
     maxTokens: 2,
-    stopStrings: [],
-    stopTokenIds: [],
     ignoreEos: true,
-    constraint: null,
-    toolChoice: "none",
-    parallelToolCalls: true,
-    minTokens: 0,
-    allowedTokenIds: null,
-    badWords: [],
-    logprobs: null,
-    echo: false,
     cacheSalt: "warm-up",
-    priority: 0,
   });
   for (let event = await generation.next(); event !== null; event = await generation.next()) {
     if (event.type === "error") throw new Error(`The model does not compute: ${event.message}`);

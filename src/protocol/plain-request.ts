@@ -3,21 +3,12 @@
  * others may ask for.
  */
 import type { GenerateRequest } from "./generate.ts";
+import { GREEDY } from "./greedy.ts";
 
 export const PLAIN_REQUEST: Readonly<Omit<GenerateRequest, "requestId" | "model" | "prompts">> = {
   n: 1,
   beams: null,
-  sampling: {
-    temperature: 0,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    logitBias: [],
-    seed: null,
-  },
+  sampling: GREEDY,
   maxTokens: null,
   stopStrings: [],
   stopTokenIds: [],

@@ -11,10 +11,10 @@
  * computes alone to its end, since it keeps no token that would show that it is not to blame.
  */
 import type { BeamParams } from "../protocol/generate.ts";
+import { GREEDY } from "../protocol/greedy.ts";
 import type { BlockCopy, RowResult } from "./backend.ts";
 import { BeamSearch, type FinishedBeam, numCandidates } from "./beam-search.ts";
 import type { BlockManager } from "./block-manager.ts";
-import { GREEDY } from "./greedy.ts";
 import { Sequence, type SequenceListener, type SequenceOptions } from "./sequence.ts";
 
 /** What the owner of a search hears; `failed` at any time, and nothing after it. */

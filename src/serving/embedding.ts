@@ -7,9 +7,9 @@
  */
 import type { Embeddings } from "../protocol/embed.ts";
 import { ApiError, internalError } from "../protocol/errors.ts";
+import { GREEDY } from "../protocol/greedy.ts";
 import type { MaybePromise } from "./backend.ts";
 import type { Engine } from "./engine.ts";
-import { GREEDY } from "./greedy.ts";
 import { Sequence } from "./sequence.ts";
 
 /** "last" as vLLM does for decoders whose file names no pooling; llama.cpp wants it named. */

@@ -12,6 +12,7 @@ import { RECOVERY_LIMITS } from "../../src/origin/recovery.ts";
 import { RemoteModel } from "../../src/origin/remote-model.ts";
 import { SUPERVISOR_LIMITS } from "../../src/origin/supervisor.ts";
 import type { GenerateRequest } from "../../src/protocol/generate.ts";
+import { PLAIN_REQUEST } from "../../src/protocol/plain-request.ts";
 import { DEVICE_LOSING_REQUEST, FATAL_REQUEST } from "../support/engine-faults.ts";
 import { GREEDY } from "../support/sampling.ts";
 import { tinyModel } from "../support/tiny-model.ts";
@@ -55,26 +56,12 @@ afterAll(async () => {
 });
 
 const ask = (text: string, changes: Partial<GenerateRequest> = {}): GenerateRequest => ({
+  ...PLAIN_REQUEST,
   requestId: text,
   model: "tiny",
   prompts: [{ kind: "text", text }],
-  n: 1,
-  beams: null,
-  sampling: GREEDY,
   maxTokens: 24,
-  stopStrings: [],
-  stopTokenIds: [],
   ignoreEos: true,
-  constraint: null,
-  minTokens: 0,
-  allowedTokenIds: null,
-  badWords: [],
-  toolChoice: "auto",
-  parallelToolCalls: true,
-  logprobs: null,
-  echo: false,
-  cacheSalt: "",
-  priority: 0,
   ...changes,
 });
 

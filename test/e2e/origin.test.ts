@@ -12,10 +12,10 @@ import { CpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { readGguf } from "../../src/model/gguf-reader.ts";
 import { memorySource } from "../../src/model/source-memory.ts";
 import { specFromGguf } from "../../src/model/spec-from-gguf.ts";
+import { PLAIN_REQUEST } from "../../src/protocol/plain-request.ts";
 import { createLanguageModel } from "../../src/serving/served-model.ts";
 import { encodeChat, loadText } from "../../src/text/index.ts";
 import { kernelModules } from "../support/kernel-modules.ts";
-import { GREEDY } from "../support/sampling.ts";
 import { mergedBytes, tinyLoraBytes } from "../support/tiny-lora.ts";
 import { tinyModel } from "../support/tiny-model.ts";
 import { type RunningOrigin, runOrigin, startOrigin } from "./origin-server.ts";
@@ -309,26 +309,11 @@ async function saidByCpu(prompts: string[], loaded = cpu): Promise<string[]> {
   const texts: string[] = [];
   for (const content of prompts) {
     const generation = model.generate({
+      ...PLAIN_REQUEST,
       requestId: "cpu",
       model: "tiny",
       prompts: [{ kind: "chat", messages: [{ role: "user", content }] }],
-      n: 1,
-      beams: null,
-      sampling: GREEDY,
       maxTokens: 12,
-      stopStrings: [],
-      stopTokenIds: [],
-      ignoreEos: false,
-      constraint: null,
-      toolChoice: "none",
-      parallelToolCalls: true,
-      minTokens: 0,
-      allowedTokenIds: null,
-      badWords: [],
-      logprobs: null,
-      echo: false,
-      cacheSalt: "",
-      priority: 0,
     });
     let text = "";
     for (let event = await generation.next(); event !== null; event = await generation.next()) {

@@ -4,6 +4,8 @@ import { boundEvents, EVENT_BYTES_MAX } from "../../src/edge/event-memory.ts";
 import { isolateEngine } from "../../src/edge/isolate-engine.ts";
 import { EVENTS_PER_CHUNK_MAX } from "../../src/edge/turn.ts";
 import type { ApiError } from "../../src/protocol/errors.ts";
+import { PLAIN_REQUEST } from "../../src/protocol/plain-request.ts";
+import { GREEDY } from "../support/sampling.ts";
 import { eventsOf, resume, send, untilIdle } from "./sessions.ts";
 import { addTinyModel, answerOf, chat, createSession, errorOf, post, statsOf } from "./stack.ts";
 
@@ -92,29 +94,13 @@ test("what may wait is bounded: the next is told to come back, from a session an
   const NUM_PLACES = 64 + 8;
   const held = Array.from({ length: NUM_PLACES }, (_, i) =>
     model.generate({
+      ...PLAIN_REQUEST,
       requestId: `held-${i}`,
       model: MODEL,
       prompts: [{ kind: "text", text: "held" }],
-      n: 1,
-      beams: null,
-      sampling: {
-        ...{ temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0 },
-        ...{ frequencyPenalty: 0, logitBias: [], seed: 1 },
-      },
+      sampling: { ...GREEDY, seed: 1 },
       maxTokens: 4,
-      stopStrings: [],
-      stopTokenIds: [],
       ignoreEos: true,
-      constraint: null,
-      toolChoice: "none",
-      parallelToolCalls: true,
-      minTokens: 0,
-      allowedTokenIds: null,
-      badWords: [],
-      logprobs: null,
-      echo: false,
-      cacheSalt: "",
-      priority: 0,
     }),
   );
   expect(model.stats.numWaiting).toBe(NUM_PLACES);

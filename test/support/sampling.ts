@@ -1,1 +1,1 @@
-export { GREEDY } from "../../src/serving/greedy.ts";
+export { GREEDY } from "../../src/protocol/greedy.ts";

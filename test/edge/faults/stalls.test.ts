@@ -4,6 +4,7 @@ import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { isolateEngine } from "../../../src/edge/isolate-engine.ts";
 import { SessionKv } from "../../../src/edge/session-kv.ts";
+import { PLAIN_REQUEST } from "../../../src/protocol/plain-request.ts";
 import { MOVED_TOKENS_PER_STEP } from "../../../src/serving/engine.ts";
 import { GREEDY } from "../../support/sampling.ts";
 import { addTinyModel, statsOf } from "../stack.ts";
@@ -17,26 +18,14 @@ test("saving beside a stream that makes no step ends with what it may move, and 
   const model = await isolateEngine.acquire(env, MODEL);
   const ask = (content: string, maxTokens: number) =>
     model.generate({
+      ...PLAIN_REQUEST,
       requestId: "stall",
       model: MODEL,
       prompts: [{ kind: "chat", messages: [{ role: "user", content }] }],
-      n: 1,
-      beams: null,
-      echo: false,
       sampling: { ...GREEDY, seed: 1 },
       maxTokens,
-      stopStrings: [],
-      stopTokenIds: [],
       ignoreEos: true,
-      constraint: null,
-      toolChoice: "none",
-      parallelToolCalls: true,
-      minTokens: 0,
-      allowedTokenIds: null,
-      badWords: [],
-      logprobs: null,
       cacheSalt: "salt",
-      priority: 0,
     });
   const ended = ask("a b c d e f g h ".repeat(40), 4);
   while ((await ended.next()) !== null);

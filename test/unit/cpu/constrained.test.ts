@@ -5,6 +5,7 @@ import { readGguf } from "../../../src/model/gguf-reader.ts";
 import { memorySource } from "../../../src/model/source-memory.ts";
 import { specFromGguf } from "../../../src/model/spec-from-gguf.ts";
 import type { Constraint, GenerateEvent, GenerateRequest } from "../../../src/protocol/generate.ts";
+import { PLAIN_REQUEST } from "../../../src/protocol/plain-request.ts";
 import { createLanguageModel, type ServedModel } from "../../../src/serving/served-model.ts";
 import type { SpeculationOption } from "../../../src/serving/speculation.ts";
 import { loadText } from "../../../src/text/index.ts";
@@ -50,26 +51,14 @@ async function serve(speculation: SpeculationOption): Promise<ServedModel> {
 
 function answer(model: ServedModel, constraint: Constraint, seed: number, n = 1) {
   const request: GenerateRequest = {
+    ...PLAIN_REQUEST,
     requestId: "r",
     model: "model",
     prompts: [{ kind: "text", text: "Say it:" }],
     n,
-    beams: null,
     sampling: { ...GREEDY, temperature: 1, seed },
     maxTokens: 400,
-    stopStrings: [],
-    stopTokenIds: [],
-    ignoreEos: false,
     constraint,
-    toolChoice: "none",
-    parallelToolCalls: true,
-    minTokens: 0,
-    allowedTokenIds: null,
-    badWords: [],
-    logprobs: null,
-    echo: false,
-    cacheSalt: "",
-    priority: 0,
   };
   const generation = model.generate(request);
   const events: GenerateEvent[] = [];

@@ -9,6 +9,7 @@ import { KERNEL_SETS, type KernelSet } from "../../../src/backends/cpu/kernel-se
 import { readGguf } from "../../../src/model/gguf-reader.ts";
 import { memorySource } from "../../../src/model/source-memory.ts";
 import type { ChatMessage, GenerateEvent, GenerateRequest, SamplingParams } from "../../../src/protocol/generate.ts";
+import { PLAIN_REQUEST } from "../../../src/protocol/plain-request.ts";
 import type { Backend } from "../../../src/serving/backend.ts";
 import type { Transcript } from "../../../src/serving/language-model.ts";
 import { createLanguageModel, type ServedModel } from "../../../src/serving/served-model.ts";
@@ -69,26 +70,15 @@ interface Ask {
 /** The events of one answer, and its transcript. */
 function ask(model: ServedModel, { sampling, messages, n = 1, maxTokens = 60, transcript }: Ask) {
   const request: GenerateRequest = {
+    ...PLAIN_REQUEST,
     requestId: "r",
     model: "model",
     prompts: [{ kind: "chat", messages }],
     n,
-    beams: null,
     sampling: { ...GREEDY, seed: 7, ...sampling },
     maxTokens,
-    stopStrings: [],
-    stopTokenIds: [],
     ignoreEos: true,
-    constraint: null,
-    toolChoice: "none",
-    parallelToolCalls: true,
-    minTokens: 0,
-    allowedTokenIds: null,
-    badWords: [],
     logprobs: 2,
-    echo: false,
-    cacheSalt: "",
-    priority: 0,
   };
   const generation = model.generate(request, transcript === undefined ? {} : { transcript });
   const events: GenerateEvent[] = [];

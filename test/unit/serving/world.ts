@@ -1,12 +1,13 @@
 /** A language model over the hash model, with a clock and randomness of its own, and readers for its events. */
 import type { ChatMessage, GenerateEvent, GenerateRequest } from "../../../src/protocol/generate.ts";
+import { PLAIN_REQUEST } from "../../../src/protocol/plain-request.ts";
 import type { BackendLimits } from "../../../src/serving/backend.ts";
 import type { Pooling } from "../../../src/serving/embedding.ts";
 import type { EngineLimits } from "../../../src/serving/engine.ts";
 import type { Generation, Transcript } from "../../../src/serving/language-model.ts";
 import { createLanguageModel, type ServedModel } from "../../../src/serving/served-model.ts";
 import { ByteTokenizer } from "./byte-tokenizer.ts";
-import { EMBEDDING_WIDTH, GREEDY, HashModelBackend } from "./hash-model.ts";
+import { EMBEDDING_WIDTH, HashModelBackend } from "./hash-model.ts";
 
 export const tokenizer = new ByteTokenizer([..."abcdefghijklmnopqrstuvwxyz ", [0xc3], [0xa9]]);
 export const { vocabSize } = tokenizer;
@@ -58,26 +59,12 @@ export function encodeChat(messages: readonly ChatMessage[], transcript?: Transc
 
 export function request(changes: Partial<GenerateRequest> = {}): GenerateRequest {
   return {
+    ...PLAIN_REQUEST,
     requestId: "r1",
     model: "tiny",
     prompts: [{ kind: "text", text: "hello" }],
-    n: 1,
-    beams: null,
-    sampling: GREEDY,
     maxTokens: 8,
-    stopStrings: [],
-    stopTokenIds: [],
     ignoreEos: true,
-    constraint: null,
-    toolChoice: "none",
-    parallelToolCalls: true,
-    minTokens: 0,
-    allowedTokenIds: null,
-    badWords: [],
-    logprobs: null,
-    echo: false,
-    cacheSalt: "",
-    priority: 0,
     ...changes,
   };
 }

@@ -1,4 +1,4 @@
-import type { SamplingParams } from "../protocol/generate.ts";
+import type { SamplingParams } from "./generate.ts";
 
 /** Every filter and penalty off: the argmax, the cheapest draw there is. */
 export const GREEDY: SamplingParams = {
