@@ -1,9 +1,9 @@
 /**
- * Measures one generation as its events arrive, with one clock of one process: what an engine or an origin measured by its
- * own clock is never compared with it. On a deployed Worker that clock moves when something arrives, which is when it is
- * read here.
+ * Measures one generation as its events arrive, with one clock (`token-times.ts`). On a deployed Worker that clock moves
+ * when something arrives, which is when it is read here.
  */
 import type { FinishReason, GenerateEvent } from "../protocol/generate.ts";
+import { TokenTimes } from "./token-times.ts";
 
 /** "client": the connection went away; "stop": somebody stopped the answer. */
 export type AbortedBy = "client" | "stop";
@@ -49,10 +49,7 @@ export class RequestMeter {
   readonly #options: MeterOptions;
   readonly #summary: GenerationSummary;
   #startedAtMs: number | null = null;
-  #firstTokenAtMs: number | null = null;
-  #lastTokenAtMs = 0;
-  /** Of each choice. */
-  readonly #tokenAtMs = new Map<number, number>();
+  readonly #tokens = new TokenTimes();
   #hasEnded = false;
   #resolve: (summary: GenerationSummary) => void = () => {};
   /** Never rejects. */
@@ -98,7 +95,7 @@ export class RequestMeter {
   observe(event: GenerateEvent): void {
     if (this.#hasEnded) return;
     // An origin gives no ids, and about one token at a time.
-    if ("tokenIds" in event) this.#tokens(event.index, event.tokenIds.length || 1);
+    if ("tokenIds" in event) this.#came(event.index, event.tokenIds.length || 1);
     else if (event.type === "start") {
       this.#startedAtMs = this.#options.nowMs();
       this.#summary.model ??= event.model;
@@ -125,13 +122,9 @@ export class RequestMeter {
     this.#end();
   }
 
-  #tokens(index: number, numTokens: number): void {
-    const nowMs = this.#options.nowMs();
-    this.#firstTokenAtMs ??= nowMs;
-    const before = this.#tokenAtMs.get(index);
-    if (before !== undefined && this.#options.isTimed !== false) this.#options.betweenTokens?.(elapsed(before, nowMs));
-    this.#tokenAtMs.set(index, nowMs);
-    this.#lastTokenAtMs = nowMs;
+  #came(index: number, numTokens: number): void {
+    const gapMs = this.#tokens.came(index, this.#options.nowMs());
+    if (gapMs !== null && this.#options.isTimed !== false) this.#options.betweenTokens?.(Math.max(0, gapMs));
     this.#summary.completionTokens += numTokens;
   }
 
@@ -141,13 +134,13 @@ export class RequestMeter {
     const summary = this.#summary;
     if (isTimed !== false) {
       const startedAtMs = this.#startedAtMs;
-      const firstAtMs = this.#firstTokenAtMs;
+      const { firstAtMs, lastAtMs } = this.#tokens;
       summary.totalMs = elapsed(arrivedAtMs, nowMs());
       if (startedAtMs !== null) summary.queueMs = elapsed(arrivedAtMs, startedAtMs);
       if (firstAtMs !== null) {
         summary.ttftMs = elapsed(arrivedAtMs, firstAtMs);
         summary.prefillMs = startedAtMs === null ? null : elapsed(startedAtMs, firstAtMs);
-        summary.decodeMs = elapsed(firstAtMs, this.#lastTokenAtMs);
+        summary.decodeMs = elapsed(firstAtMs, lastAtMs);
       }
     }
     this.#resolve(summary);

@@ -1,6 +1,5 @@
-/**
- * Measures a request as its events arrive, with one clock of one process: an engine's own clock is never compared with it.
- */
+/** Measures a request as its events arrive, for the metrics of this server. */
+import { TokenTimes } from "../api/token-times.ts";
 import type { ApiError } from "../protocol/errors.ts";
 import type { GenerateEvent, GenerateRequest } from "../protocol/generate.ts";
 import type { AdapterMeter } from "./adapter-meter.ts";
@@ -15,10 +14,8 @@ export class RequestMeter {
   readonly #adapters: AdapterMeter;
   readonly #arrivedAtMs: number;
   #startedAtMs: number | null = null;
-  #firstTokenAtMs: number | null = null;
-  #lastTokenAtMs = 0;
+  readonly #tokens = new TokenTimes();
   /** Of each choice. */
-  readonly #tokenAtMs = new Map<number, number>();
   readonly #choiceTokens = new Map<number, number>();
   #numPromptTokens = 0;
   #numTokens = 0;
@@ -92,14 +89,9 @@ export class RequestMeter {
   #token(index: number, numTokens: number): void {
     const nowMs = this.#nowMs();
     const { firstToken, betweenTokens } = this.#metrics;
-    if (this.#firstTokenAtMs === null) {
-      this.#firstTokenAtMs = nowMs;
-      firstToken.observe(this.#label, seconds(nowMs - this.#arrivedAtMs));
-    }
-    const before = this.#tokenAtMs.get(index);
-    if (before !== undefined) betweenTokens.observe(this.#label, seconds(nowMs - before));
-    this.#tokenAtMs.set(index, nowMs);
-    this.#lastTokenAtMs = nowMs;
+    if (this.#tokens.firstAtMs === null) firstToken.observe(this.#label, seconds(nowMs - this.#arrivedAtMs));
+    const gapMs = this.#tokens.came(index, nowMs);
+    if (gapMs !== null) betweenTokens.observe(this.#label, seconds(gapMs));
     this.#choiceTokens.set(index, numTokens + (this.#choiceTokens.get(index) ?? 0));
     this.#count(numTokens);
   }
@@ -117,9 +109,10 @@ export class RequestMeter {
     metrics.whole.observe(label, seconds(nowMs - this.#arrivedAtMs));
     metrics.queue.observe(label, seconds(startedAtMs - this.#arrivedAtMs));
     metrics.inference.observe(label, seconds(nowMs - startedAtMs));
-    if (this.#firstTokenAtMs !== null) {
-      metrics.prefill.observe(label, seconds(this.#firstTokenAtMs - startedAtMs));
-      metrics.decode.observe(label, seconds(this.#lastTokenAtMs - this.#firstTokenAtMs));
+    const { firstAtMs, lastAtMs } = this.#tokens;
+    if (firstAtMs !== null) {
+      metrics.prefill.observe(label, seconds(firstAtMs - startedAtMs));
+      metrics.decode.observe(label, seconds(lastAtMs - firstAtMs));
     }
     metrics.requestPrompt.observe(label, this.#numPromptTokens);
     metrics.requestGeneration.observe(label, this.#numTokens);
