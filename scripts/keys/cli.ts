@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { inspect, parseArgs } from "node:util";
 import { type ApiKey, isExpired } from "../../src/edge/keys/api-keys.ts";
+import { columns } from "../model/columns.ts";
 import { CommandError, UsageError } from "../model/errors.ts";
 import { ROOT } from "../model/paths.ts";
 import { DevVarsStore } from "./dev-vars-store.ts";
@@ -140,13 +141,5 @@ function table(keys: readonly ApiKey[], nowMs: number): string {
       ? "never expires"
       : `${isExpired(key, nowMs) ? "expired" : "expires"} ${key.expiresAt.slice(0, 10)}`,
   ]);
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, i) => cell.padEnd(widths[i]!))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  return columns(rows);
 }

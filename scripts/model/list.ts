@@ -1,4 +1,5 @@
 import type { ModelManifest } from "../../src/model/catalog.ts";
+import { columns } from "./columns.ts";
 import { embeddedModels } from "./embedded.ts";
 import type { Host } from "./host.ts";
 import type { ModelStore } from "./model-store.ts";
@@ -21,15 +22,7 @@ export function listText(embedded: readonly ModelManifest[], added: readonly Mod
     ...embedded.map((manifest) => row(manifest, "built in")),
     ...added.map((manifest) => row(manifest, manifest.createdAt?.slice(0, 10) ?? "")),
   ];
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)));
-  return rows
-    .map((cells) =>
-      cells
-        .map((cell, i) => cell.padEnd(widths[i]!))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  return columns(rows);
 }
 
 function row(manifest: ModelManifest, added: string): string[] {

@@ -13,7 +13,7 @@ import type { ApiContext, ApiHandler, ApiOptions } from "./context.ts";
 import { readJsonBody } from "./json-body.ts";
 import { piecesResponse } from "./pieces-response.ts";
 import type { Route } from "./routes.ts";
-import { embedRoutingKey } from "./routing-key.ts";
+import { routingKeyOf } from "./routing-key.ts";
 import { answeredWhole } from "./start-generation.ts";
 
 export function embeddingRoutes(options: ApiOptions): Route[] {
@@ -23,7 +23,7 @@ export function embeddingRoutes(options: ApiOptions): Route[] {
       numTokens: promptsEstimate(request.prompts),
       answer: () => {
         const salted = { ...request, cacheSalt: tenantSalt(context.get("caller"), request.cacheSalt) };
-        return options.models.embed(salted, embedRoutingKey(request), context.req.raw.signal);
+        return options.models.embed(salted, routingKeyOf(request), context.req.raw.signal);
       },
       usedBy: ({ promptTokens }) => promptTokens,
     });

@@ -1,6 +1,6 @@
 /**
  * Which paths speak which API, so that every refusal there, also of a wrong method or an unknown path, is one that its
- * clients can read. And with that: which paths belong to the API at all, for CORS and keys.
+ * clients can read.
  */
 import type { ApiError } from "../protocol/errors.ts";
 import { ollamaErrorBody } from "../protocol/ollama/error-body.ts";
@@ -15,19 +15,6 @@ export interface ErrorShape {
 const OPENAI: ErrorShape = { body: errorBody, status: ({ status }) => status };
 const OLLAMA: ErrorShape = { body: ollamaErrorBody, status: ({ status }) => status };
 const TGI: ErrorShape = { body: tgiErrorBody, status: tgiStatus };
-
-/** Hono patterns. `/health`, `/ready` and what a host adds are no part of it: they are open to probes. */
-export const API_PATHS: readonly string[] = [
-  "/v1/*",
-  "/api/*",
-  "/",
-  "/generate",
-  "/generate_stream",
-  "/info",
-  "/tokenize",
-  "/detokenize",
-  "/version",
-];
 
 const TGI_PATHS: readonly string[] = ["/", "/generate", "/generate_stream", "/info"];
 

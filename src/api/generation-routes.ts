@@ -29,7 +29,12 @@ function generate(
 ): ApiHandler {
   return async (context) => {
     const request = decode(await readJsonBody(context.req.raw), context.get("requestId"));
-    const events = await startGeneration(context, options, request.generate, routingKeyOf(request));
+    const events = await startGeneration(
+      context,
+      options,
+      request.generate,
+      routingKeyOf(request.generate, request.promptCacheKey),
+    );
     const numChoices = request.generate.prompts.length * request.generate.n;
     const frame = answerFrame(options, format, request.style, numChoices);
     const response = request.style.stream

@@ -42,8 +42,7 @@ function answer(
     const { generate } = request;
     if (generate === null) return idle(context, options, request, format);
     const { signal } = context.req.raw;
-    const key = routingKeyOf({ generate, promptCacheKey: null });
-    const events = await startGeneration(context, options, generate, key);
+    const events = await startGeneration(context, options, generate, routingKeyOf(generate));
     const fallback = events.fallbackModel ?? null;
     const frame = frameOf(options, fallback ?? request.model);
     const response = request.stream

@@ -96,7 +96,7 @@ function ask(
   });
   const whole = asked(messages);
   // Where a turn is left out the lane stays the same.
-  const key = routingKeyOf({ generate: whole, promptCacheKey });
+  const key = routingKeyOf(whole, promptCacheKey);
   if (!truncates) return startGeneration(context, options, whole, key);
   const { models } = options;
   const truncating: ModelService = {

@@ -48,8 +48,7 @@ function generate(options: ApiOptions, stream: boolean | null, whole: (body: obj
       ...request.generate,
       model: request.model ?? (await firstModel(options.models, context.get("caller"))).id,
     };
-    const key = routingKeyOf({ generate, promptCacheKey: null });
-    const events = await startGeneration(context, options, generate, key);
+    const events = await startGeneration(context, options, generate, routingKeyOf(generate));
     const response = request.stream
       ? encodedResponse(context, options, new TgiStream(request.frame), events)
       : Response.json(whole(tgiBody(await collectAnswer(events, 1, signal), request.frame)));

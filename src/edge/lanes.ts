@@ -1,4 +1,4 @@
-import { fnv1a } from "./fnv1a.ts";
+import { fnv1a } from "../api/fnv1a.ts";
 
 /**
  * Which lane answers a stateless request. Equal keys meet in one lane, so a prefix that was computed once is found

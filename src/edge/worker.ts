@@ -8,6 +8,7 @@ import { consoleLog } from "../api/log.ts";
 import { parseModelNames } from "../api/model-names.ts";
 import { randomHexId } from "../api/random-id.ts";
 import { addRoute } from "../api/routes.ts";
+import { VERSION } from "../protocol/version.ts";
 import { corsPolicyOf } from "./cors-setting.ts";
 import type { Env } from "./env.ts";
 import { edgeResponses } from "./kept-responses.ts";
@@ -17,7 +18,6 @@ import { edgeObserver } from "./metrics/isolate-metrics.ts";
 import { metricsRoutes } from "./metrics/metrics-routes.ts";
 import { edgeModels } from "./model-router.ts";
 import { edgeSessions } from "./services.ts";
-import { VERSION } from "./version.ts";
 
 export { ChatSession } from "./chat-session.ts";
 export { EngineLane } from "./engine-lane.ts";

@@ -6,7 +6,7 @@
  * The place of a key is a weighted rendezvous hash: an origin that joins or leaves moves only the keys that are its own,
  * and one of twice the weight has twice as many. Load is what this isolate has in flight, by weight.
  */
-import { fnv1a } from "../fnv1a.ts";
+import { fnv1a } from "../../api/fnv1a.ts";
 
 /** A prefix that has to be computed again costs as much as some waiting: so much more load has an affine origin's leave. */
 const LOAD_FACTOR = 1.25;

@@ -11,9 +11,9 @@ describe("ChatOllama", () => {
   test("answers, and knows what it cost", async () => {
     const answer = await chat.invoke("What is a KV cache?");
     expect(answer.text.length).toBeGreaterThan(10);
-    const { input_tokens, output_tokens, total_tokens } = answer.usage_metadata as unknown as Record<string, number>;
+    const { input_tokens, output_tokens, total_tokens } = answer.usage_metadata!;
     expect(output_tokens).toBeGreaterThan(5);
-    expect(total_tokens).toBe(input_tokens! + output_tokens!);
+    expect(total_tokens).toBe(input_tokens + output_tokens);
     expect(answer.response_metadata).toMatchObject({ model: MODEL, done: true });
   });
 

@@ -167,6 +167,7 @@ function langchain(name: string, { baseURL, apiKey, fetch }: Address, useRespons
   const options = ({ signal }: Asked) => ({ ...(signal && { signal }) });
   type Message = Awaited<ReturnType<ChatOpenAI["invoke"]>>;
   const told = ({ text, usage_metadata, response_metadata }: Message): Told => {
+    // Declared as never there.
     const usage = usage_metadata as unknown as { input_tokens: number; output_tokens: number };
     return {
       text,

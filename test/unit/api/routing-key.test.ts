@@ -2,12 +2,14 @@ import { expect, test } from "vitest";
 import { routingKeyOf } from "../../../src/api/routing-key.ts";
 import { decodeChatRequest } from "../../../src/protocol/openai/chat-request.ts";
 import { decodeCompletionRequest } from "../../../src/protocol/openai/completion-request.ts";
+import type { WireRequest } from "../../../src/protocol/wire-request.ts";
 
+const keyOf = ({ generate, promptCacheKey }: WireRequest) => routingKeyOf(generate, promptCacheKey);
 const chat = (messages: [string, string][], fields: object = {}) =>
-  routingKeyOf(
+  keyOf(
     decodeChatRequest({ model: "m", messages: messages.map(([role, content]) => ({ role, content })), ...fields }, "r"),
   );
-const text = (prompt: unknown) => routingKeyOf(decodeCompletionRequest({ model: "m", prompt }, "r"));
+const text = (prompt: unknown) => keyOf(decodeCompletionRequest({ model: "m", prompt }, "r"));
 
 test("the client's own key wins", () => {
   expect(chat([["user", "a"]], { prompt_cache_key: "k" })).toBe(chat([["user", "b"]], { prompt_cache_key: "k" }));

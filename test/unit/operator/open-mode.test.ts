@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import packageJson from "../../../package.json" with { type: "json" };
 import { corsPolicyOf } from "../../../src/edge/cors-setting.ts";
 import { authorize } from "../../../src/edge/keys/authorize.ts";
-import { VERSION } from "../../../src/edge/version.ts";
+import { VERSION } from "../../../src/protocol/version.ts";
 
 const ask = (url: string, env = {}) => authorize(env, new Request(url), 0);
 
