@@ -8,8 +8,8 @@ import type { Route } from "./routes.ts";
 const RETRY_AFTER_S = 1;
 const RETRY_HEADERS = { "retry-after": String(RETRY_AFTER_S), "retry-after-ms": String(RETRY_AFTER_S * 1000) };
 
-/** Of what `ready` tells. */
-const PUBLIC_FIELDS: readonly string[] = ["model", "engine", "message", "code", "retryable"];
+/** Of what `ready` tells, also of each in a list of models. */
+const PUBLIC_FIELDS: readonly string[] = ["model", "id", "state", "draining", "engine", "message", "code", "retryable"];
 
 export function healthRoutes(options: ApiOptions): Route[] {
   return [
@@ -38,6 +38,7 @@ async function isKnown(context: ApiContext, { authorize }: ApiOptions): Promise<
   }
 }
 
-function onlyPublic(detail: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(detail).filter(([name]) => PUBLIC_FIELDS.includes(name)));
+function onlyPublic({ models, ...detail }: Record<string, unknown>): Record<string, unknown> {
+  const shown = Object.fromEntries(Object.entries(detail).filter(([name]) => PUBLIC_FIELDS.includes(name)));
+  return Array.isArray(models) ? { ...shown, models: models.map(onlyPublic) } : shown;
 }
