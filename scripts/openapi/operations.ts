@@ -45,7 +45,7 @@ const OPENAI = tagged("OpenAI", "openai", [
     method: "post",
     id: "createChatCompletion",
     summary: "Answers a chat",
-    request: chatRequestSchema,
+    request: chatRequestSchema(),
     answers: { 200: streamed("The answer", "ChatCompletion", SSE) },
   },
   {
@@ -53,7 +53,7 @@ const OPENAI = tagged("OpenAI", "openai", [
     method: "post",
     id: "createCompletion",
     summary: "Continues a text",
-    request: completionRequestSchema,
+    request: completionRequestSchema(),
     answers: { 200: streamed("The continuation", "Completion", SSE) },
   },
   {
@@ -138,7 +138,7 @@ const SESSIONS = tagged("Sessions", "openai", [
     method: "post",
     id: "sendMessage",
     summary: "Sends a message and answers it",
-    request: sessionMessageSchema,
+    request: sessionMessageSchema(),
     answers: { 200: streamed("The answer", "ChatCompletion", SSE) },
   },
   {
@@ -146,7 +146,7 @@ const SESSIONS = tagged("Sessions", "openai", [
     method: "put",
     id: "editMessage",
     summary: "Replaces a message, drops what came after it, answers",
-    request: sessionMessageSchema,
+    request: sessionMessageSchema(),
     answers: { 200: streamed("The answer", "ChatCompletion", SSE) },
   },
   {
@@ -154,7 +154,7 @@ const SESSIONS = tagged("Sessions", "openai", [
     method: "post",
     id: "regenerateAnswer",
     summary: "Another answer in the place of the last one",
-    request: sessionRegenerateSchema,
+    request: sessionRegenerateSchema(),
     isBodyOptional: true,
     answers: { 200: streamed("The answer", "ChatCompletion", SSE) },
   },

@@ -5,6 +5,7 @@
 
 import * as z from "zod";
 import type { GenerateRequest } from "./generate.ts";
+import { lazily } from "./lazily.ts";
 import { IDENTIFIER_CHARS_MAX, MODEL_NAME_CHARS_MAX, TEXT_CHARS_MAX, TITLE_CHARS_MAX } from "./limits.ts";
 import { chatLogprobsOf, chatLogprobsShape } from "./openai/chat-request.ts";
 import { constraintShape, decodeConstraint } from "./openai/constraint-fields.ts";
@@ -33,10 +34,10 @@ const turnFieldsSchema = messageFieldsSchema.extend({
 });
 
 /** Of a message that is sent or put in another's place, for documentation. */
-export const sessionMessageSchema = turnFieldsSchema.extend({ content: contentSchema, ...constraintShape });
+export const sessionMessageSchema = lazily(() => sessionRegenerateSchema().extend({ content: contentSchema }));
 
-/** Of the wish for another answer. */
-export const sessionRegenerateSchema = turnFieldsSchema.extend(constraintShape);
+/** Of the wish for another answer, for documentation. */
+export const sessionRegenerateSchema = lazily(() => turnFieldsSchema.extend(constraintShape()));
 
 export const sessionForkSchema = z.object({
   /** The last message of the fork; absent = all of them. */

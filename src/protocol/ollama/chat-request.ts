@@ -16,7 +16,7 @@ export const ollamaChatRequestSchema = lazily(() =>
   fieldsSchema().extend({
     ...looseShape(),
     messages: z.array(messageSchema()).nullish(),
-    tools: toolShape.tools,
+    tools: toolShape().tools,
   }),
 );
 

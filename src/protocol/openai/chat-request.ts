@@ -6,6 +6,7 @@
 import * as z from "zod";
 import { invalidRequest, unsupportedParameter } from "../errors.ts";
 import type { Prompt } from "../generate.ts";
+import { lazily } from "../lazily.ts";
 import { CHOICES_PER_PROMPT_MAX, MODEL_NAME_CHARS_MAX, TOP_LOGPROBS_MAX } from "../limits.ts";
 import type { WireRequest } from "../wire-request.ts";
 import { beamShape, beamsOf } from "./beam-fields.ts";
@@ -37,12 +38,14 @@ const chatFieldsSchema = z.object({
 });
 
 /** The whole body, for documentation. */
-export const chatRequestSchema = chatFieldsSchema.extend({
-  messages: z.array(messageSchema).min(1),
-  ...toolShape,
-  ...templateShape,
-  ...constraintShape,
-});
+export const chatRequestSchema = lazily(() =>
+  chatFieldsSchema.extend({
+    messages: z.array(messageSchema).min(1),
+    ...toolShape(),
+    ...templateShape,
+    ...constraintShape(),
+  }),
+);
 
 export function decodeChatRequest(body: unknown, requestId: string): WireRequest {
   const raw = validateObject(body);

@@ -5,6 +5,7 @@
 
 import * as z from "zod";
 import { invalidRequest } from "../errors.ts";
+import { lazily } from "../lazily.ts";
 import {
   CHOICES_MAX,
   CHOICES_PER_PROMPT_MAX,
@@ -34,10 +35,9 @@ const completionFieldsSchema = z.object({
 });
 
 /** The whole body, for documentation. */
-export const completionRequestSchema = completionFieldsSchema.extend({
-  prompt: promptsSchema(PROMPTS_MAX),
-  ...constraintShape,
-});
+export const completionRequestSchema = lazily(() =>
+  completionFieldsSchema.extend({ prompt: promptsSchema(PROMPTS_MAX), ...constraintShape() }),
+);
 
 export function decodeCompletionRequest(body: unknown, requestId: string): WireRequest {
   const raw = validateObject(body);

@@ -7,6 +7,7 @@
 import * as z from "zod";
 import { type ApiError, invalidRequest, unsupportedParameter } from "../errors.ts";
 import type { Constraint } from "../generate.ts";
+import { lazily } from "../lazily.ts";
 import {
   CONSTRAINT_CHARS_MAX,
   ENUM_VALUES_MAX,
@@ -41,19 +42,18 @@ const schemaFormat = z.object({
     strict: z.boolean().nullish(),
   }),
 });
-const responseFormat = z.union([z.object({ type: z.literal("text") }), objectFormat, schemaFormat]);
-
-const structuredOutputs = z.object({
-  json: schemaOrText.nullish(),
-  json_object: z.boolean().nullish(),
-  regex: pattern.nullish(),
-  choice: choices.nullish(),
-  grammar: grammar.nullish(),
-});
-
-export const constraintShape = {
-  response_format: responseFormat.nullish(),
-  structured_outputs: structuredOutputs.nullish(),
+/** Each is decoded by hand; here for documentation. */
+export const constraintShape = lazily(() => ({
+  response_format: z.union([z.object({ type: z.literal("text") }), objectFormat, schemaFormat]).nullish(),
+  structured_outputs: z
+    .object({
+      json: schemaOrText.nullish(),
+      json_object: z.boolean().nullish(),
+      regex: pattern.nullish(),
+      choice: choices.nullish(),
+      grammar: grammar.nullish(),
+    })
+    .nullish(),
   guided_json: schemaOrText.nullish(),
   guided_regex: pattern.nullish(),
   guided_choice: choices.nullish(),
@@ -61,7 +61,7 @@ export const constraintShape = {
   /** llama.cpp's; "" asks for nothing. */
   grammar: grammar.nullish(),
   json_schema: schemaObject.nullish(),
-};
+}));
 
 type Path = readonly PropertyKey[];
 interface Found {

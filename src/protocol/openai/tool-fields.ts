@@ -6,6 +6,7 @@
 import * as z from "zod";
 import { invalidRequest, unsupportedParameter } from "../errors.ts";
 import type { Tool, ToolChoice } from "../generate.ts";
+import { lazily } from "../lazily.ts";
 import { TEXT_CHARS_MAX, TOOL_NAME_CHARS_MAX, TOOLS_MAX } from "../limits.ts";
 import type { JsonBounds } from "./json-bounds.ts";
 import { checkCount, dotted, quote, validate } from "./validate.ts";
@@ -39,14 +40,16 @@ const choiceSchema = z.union([
 
 const functionChoiceSchema = z.union([z.enum(["none", "auto"]), z.object({ name: toolName })]);
 
+const parallelSchema = z.boolean().nullish();
+
 /** Decoded by hand, one tool after the other; here for documentation. */
-export const toolShape = {
+export const toolShape = lazily(() => ({
   tools: z.array(toolSchema).min(1).max(TOOLS_MAX).nullish(),
   tool_choice: choiceSchema.nullish(),
-  parallel_tool_calls: z.boolean().nullish(),
+  parallel_tool_calls: parallelSchema,
   functions: z.array(functionSchema).min(1).max(TOOLS_MAX).nullish(),
   function_call: functionChoiceSchema.nullish(),
-};
+}));
 
 export interface ToolUse {
   /** None where nothing may be called. */
@@ -59,7 +62,7 @@ export function decodeToolUse(body: Record<string, unknown>, bounds: JsonBounds)
   const offered = decodeTools(body, bounds);
   const { toolChoice, allowed } = decodeChoice(body, offered);
   const isOffered = toolChoice !== "none";
-  const parallel = validate(toolShape.parallel_tool_calls, body.parallel_tool_calls, ["parallel_tool_calls"]);
+  const parallel = validate(parallelSchema, body.parallel_tool_calls, ["parallel_tool_calls"]);
   return {
     tools: isOffered ? offered.filter(({ name }) => allowed.has(name)) : [],
     toolChoice,

@@ -247,7 +247,7 @@ test("audio of an assistant's message is refused", () => {
 });
 
 test("the schema of the whole body can be written down as JSON Schema", () => {
-  const schema = z.toJSONSchema(chatRequestSchema);
+  const schema = z.toJSONSchema(chatRequestSchema());
   expect(schema.required).toEqual(["model", "messages"]);
   expect(Object.keys(schema.properties!)).toEqual(
     expect.arrayContaining(["temperature", "logit_bias", "top_logprobs"]),

@@ -78,5 +78,5 @@ test.each([
 });
 
 test("the schema of the whole body can be written down as JSON Schema", () => {
-  expect(z.toJSONSchema(completionRequestSchema).required).toEqual(["model", "prompt"]);
+  expect(z.toJSONSchema(completionRequestSchema()).required).toEqual(["model", "prompt"]);
 });
